@@ -1,0 +1,183 @@
+"""What a definition says, once its text is parsed and its templates are filled. Shapes only: no text, no decisions.
+
+Fields are the keys of the definition language. Durations are seconds (float). A key of the language that this version
+cannot do yet is in `NOT_YET`, so that the loader can tell it from a misspelt one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_NAME: Final = 100
+DEFAULT_JOB_TIMEOUT: Final = 2 * 3600.0
+DEFAULT_TASK_TIMEOUT: Final = 3600.0
+DEFAULT_MAX_CONCURRENCY: Final = 3
+
+Value = str | int | float | bool | None | list[Any] | dict[str, Any]
+"""What a parameter, variable or output may be: plain data."""
+
+
+class Shape(BaseModel):
+    """Frozen, and deaf to keys that it does not know: the loader has refused those with their place already."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Param(Shape):
+    """A typed input of a manual run."""
+
+    description: str = ""
+    default: Value = None
+    enum: tuple[str, ...] = ()
+    pattern: str = ""
+    secret: bool = False
+
+
+class RefFilter(Shape):
+    """Which moves of refs a `commit` or `push` trigger wants. Globs as in .gitignore; empty means every one.
+
+    A tag is wanted only where `tags` is given or neither `branches` nor `tags` is.
+    """
+
+    branches: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    paths_ignore: tuple[str, ...] = ()
+    every_commit: bool = False
+
+
+class Triggers(Shape):
+    """What starts the job; None = this trigger is not there. Local repositories make no difference between the two."""
+
+    commit: RefFilter | None = None
+    push: RefFilter | None = None
+
+
+class Backoff(Shape):
+    """Delay before retry n (from 1) = min(max, min_ * factor**(n-1)), and up to `jitter` (0..1) of it more."""
+
+    min: float = 1.0
+    max: float = 300.0
+    factor: float = 2.0
+    jitter: float = 0.0
+
+
+class Retry(Shape):
+    """Extra attempts after the first. With `backoff` its delays hold, else `delay` seconds."""
+
+    attempts: int = 0
+    delay: float = 0.0
+    backoff: Backoff | None = None
+
+
+class Artifacts(Shape):
+    """What to keep of a task: one artifact a path; globs; a directory becomes a tar. Relative to working_dir."""
+
+    paths: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    when: Literal["always", "onSuccess", "onFailure"] = "onSuccess"
+    expires_after: float | None = None
+
+
+class Cache(Shape):
+    """What to bring from earlier runs. The key is `key` and the digests of the files that `key_paths` match."""
+
+    key: str = "default"
+    key_paths: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    fallback_keys: tuple[str, ...] = ()
+    expires_after: float | None = None
+    policy: Literal["pull-push", "pull", "push"] = "pull-push"
+
+
+class Checkout(Shape):
+    """How the request's commit gets into the workspace. `depth` 0 = the whole history."""
+
+    enabled: bool = True
+    depth: int = 50
+
+
+class Target(Shape):
+    """Where an outcome leads: a task by name, or one of the words in `WORDS` (`ERR_…` names the error code)."""
+
+    name: str
+
+    @property
+    def is_task(self) -> bool:
+        return self.name not in WORDS and not self.name.startswith("ERR_")
+
+
+#: Words that a transition may name in place of a task.
+WORDS: Final = frozenset({"COMPLETED", "FAILED", "FATAL"})
+#: Words of the language that come with the whole engine; refused by name until then.
+WORDS_NOT_YET: Final = frozenset({"EXECUTING", "RESTART_TASK", "RESTART_JOB", "PAUSE_JOB"})
+
+
+class TaskDefinition(Shape):
+    """One task. `except_` and `when` hold rendered text or globs; scripts are lists of items."""
+
+    task_type: str
+    description: str = ""
+    method: str = "SHELL"
+    on_completed: Target | None = None
+    on_failed: Target | None = None
+    on_exit_code: Mapping[str, Target] = Field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    except_: str = ""
+    before_script: tuple[str, ...] = ()
+    script: tuple[str, ...] = ()
+    after_script: tuple[str, ...] = ()
+    shell: tuple[str, ...] = ("sh",)
+    environment: Mapping[str, str] = Field(default_factory=dict)
+    variables: Mapping[str, Value] = Field(default_factory=dict)
+    working_dir: str = ""
+    checkout: Checkout = Checkout()
+    timeout: float = DEFAULT_TASK_TIMEOUT
+    retry: Retry = Retry()
+    allow_failure: bool | tuple[int, ...] = False
+    allow_start_if_completed: bool = False
+    always_run: bool = False
+    report_stdout: bool = False
+    tags: tuple[str, ...] = ()
+    artifacts: Artifacts = Artifacts()
+    cache: tuple[Cache, ...] = ()
+
+    def forgives(self, exit_code: int | None) -> bool:
+        """Whether allow_failure covers this exit code (None: it ended without one)."""
+        if isinstance(self.allow_failure, bool):
+            return self.allow_failure
+        return exit_code in self.allow_failure
+
+
+class JobDefinition(Shape):
+    """One job. What the executor does not need stays text: `skip_if` is rendered text, true if it holds `true`."""
+
+    job_type: str
+    description: str = ""
+    url: str = ""
+    platform: str = ""
+    triggers: Triggers = Triggers()
+    cron_trigger: str = ""
+    timezone: str = "UTC"
+    cron_missed: Literal["latest", "all", "none"] = "latest"
+    params: Mapping[str, Param] = Field(default_factory=dict)
+    required_params: tuple[str, ...] = ()
+    job_variables: Mapping[str, Value] = Field(default_factory=dict)
+    skip_if: str = ""
+    max_concurrency: int = DEFAULT_MAX_CONCURRENCY
+    priority: int = 0
+    timeout: float = DEFAULT_JOB_TIMEOUT
+    retry: Retry = Retry()
+    tags: tuple[str, ...] = ()
+    tasks: tuple[TaskDefinition, ...] = ()
+
+    def task(self, name: str) -> TaskDefinition:
+        """The task called `name`. Raises KeyError."""
+        for task in self.tasks:
+            if task.task_type == name:
+                return task
+        raise KeyError(name)

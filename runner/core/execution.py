@@ -1,0 +1,238 @@
+"""One job execution as data: its tasks and their attempts, the events that move it, the orders that follow.
+
+Shapes only; `plan.decide` moves them. Times are seconds since the epoch. An execution is stored whole, as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from formicary.runner.core.definition import JobDefinition, Value
+from formicary.runner.core.states import State
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ArtifactRef(Part):
+    """An artifact of a finished attempt; `digest` is the sha256 of its bytes, `kind` file or tar."""
+
+    name: str
+    kind: str = "file"
+    digest: str
+    size: int = 0
+
+
+class Attempt(Part):
+    """A task execution: one attempt at a task. `number` counts from 1 within the execution (TaskRetry = number - 1)."""
+
+    id: str
+    number: int
+    fence: int
+    state: State = State.READY
+    ant_id: str = ""
+    ready_at: float | None = None
+    started_at: float | None = None
+    executing_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    error_code: str = ""
+    error_message: str = ""
+    outputs: Mapping[str, Value] = Field(default_factory=dict)
+    artifacts: tuple[ArtifactRef, ...] = ()
+    warnings: tuple[str, ...] = ()
+    usage: Mapping[str, float] = Field(default_factory=dict)
+
+
+class TaskRun(Part):
+    """A task within an execution. `reason` says why it was skipped or what its state means, as a sentence.
+
+    `failures` and `lost` are the budgets used since the task was last reset; `retry_at` is when a PENDING task that has
+    failed is tried again; `chosen` = a transition named it.
+    """
+
+    name: str
+    state: State = State.PENDING
+    reason: str = ""
+    chosen: bool = False
+    failures: int = 0
+    lost: int = 0
+    retry_at: float | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def last(self) -> Attempt | None:
+        return self.attempts[-1] if self.attempts else None
+
+
+class Execution(Part):
+    """One run of a request. `next_number` gives task executions their ids (`<execution id>-<n>`); it is the fence too.
+
+    `job_retry` counts job retries; `cancelled` 0 = no, 1 = asked (always_run tasks still run), 2 = asked again;
+    `closing` = the always_run tasks are running; `fatal` = nothing new starts and nothing is retried.
+    """
+
+    id: int
+    request_id: int
+    state: State = State.READY
+    job_retry: int = 0
+    created_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    deadline: float | None = None
+    retry_at: float | None = None
+    cancelled: int = 0
+    cancel_reason: str = ""
+    timed_out: bool = False
+    closing: bool = False
+    fatal: bool = False
+    error_code: str = ""
+    error_message: str = ""
+    next_number: int = 1
+    tasks: Mapping[str, TaskRun] = Field(default_factory=dict)
+
+    def attempt(self, task_execution_id: str) -> tuple[TaskRun, Attempt] | None:
+        for run in self.tasks.values():
+            for attempt in reversed(run.attempts):
+                if attempt.id == task_execution_id:
+                    return run, attempt
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The plan is made and the request admitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An ant took the offer."""
+
+    task_execution_id: str
+    fence: int
+    ant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Executing:
+    """The ant says that the script runs."""
+
+    task_execution_id: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an attempt ended, as the ant (or the queen, for what never reached one) says it."""
+
+    exit_code: int | None = None
+    error_code: str = ""
+    error_message: str = ""
+    outputs: Mapping[str, Value] = field(default_factory=dict)
+    artifacts: tuple[ArtifactRef, ...] = ()
+    warnings: tuple[str, ...] = ()
+    usage: Mapping[str, float] = field(default_factory=dict)
+    excepted: bool = False
+    """Its `except` held `true` when the attempt was rendered: SKIPPED, counts as completed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    task_execution_id: str
+    fence: int
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class AntLost:
+    """The lease ended without a result, or the ant said it cannot go on: lost, not failed (D12)."""
+
+    task_execution_id: str
+    fence: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferReturned:
+    """The offer was not taken up, or its claim was not followed by a start (D3): offered again, no budget used."""
+
+    task_execution_id: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDue:
+    """A retry's delay is over: of `task`, or of the whole job where it is empty."""
+
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The job's timeout is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    by: str
+    reason: str = ""
+
+
+Event = Begin | Claimed | Executing | Finished | AntLost | OfferReturned | RetryDue | DeadlinePassed | CancelAsked
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A task is ready: find it an ant."""
+
+    execution_id: int
+    task: str
+    task_execution_id: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """An offer that nobody took no longer stands."""
+
+    task_execution_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Tell the ant to end this attempt; its report still comes."""
+
+    task_execution_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Feed `event` to the execution at `at`. Harmless when it comes twice or too late."""
+
+    execution_id: int
+    at: float
+    event: RetryDue | DeadlinePassed
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The execution reached its terminal state."""
+
+    execution_id: int
+    state: State
+
+
+Order = Offer | Withdraw | Stop | WakeAt | Ended
+
+
+class Plan(Part):
+    """The rendered definition that an execution follows; rendered once, stored, never changed."""
+
+    definition: JobDefinition
+    tainted: tuple[str, ...] = ()
+    """Names of job variables that came from tainted values."""

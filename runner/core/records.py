@@ -1,0 +1,222 @@
+"""The rows that the queen remembers, as plain shapes. Times are seconds since the epoch (UTC); ids rise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from formicary.runner.core.definition import Value
+from formicary.runner.core.states import State
+
+DEFAULT_ORGANIZATION: Final = "default"
+
+T = TypeVar("T")
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Role(StrEnum):
+    """What a token may do; each includes the ones after it."""
+
+    ADMIN = "admin"
+    MAINTAINER = "maintainer"
+    DEVELOPER = "developer"
+    VIEWER = "viewer"
+
+
+class SyncState(StrEnum):
+    """How a registered definition stands to the tracked branch."""
+
+    SYNCED = "Synced"
+    OUT_OF_SYNC = "OutOfSync"
+    INVALID = "Invalid"
+    ORPHANED = "Orphaned"
+
+
+class Repository(Record):
+    """A repository that is watched. `path` is where git reads it; `state` is ok, empty or unavailable."""
+
+    id: int
+    organization_id: str = DEFAULT_ORGANIZATION
+    name: str
+    path: str
+    tracked_branch: str = ""
+    visibility: str = "private"
+    state: str = "ok"
+    error: str = ""
+    seen_at: float | None = None
+    synced_commit: str = ""
+    synced_at: float | None = None
+
+
+class SeenRef(Record):
+    """A ref as the last look found it. The generation rises when it moved, or was gone and came back."""
+
+    repository_id: int
+    ref: str
+    commit: str
+    generation: int
+    gone: bool = False
+
+
+class Definition(Record):
+    """A registered job definition: the tracked branch's. `version_id` is the last good version, in force while a
+    newer one is Invalid; `problems` are those of the newest text."""
+
+    id: int
+    organization_id: str = DEFAULT_ORGANIZATION
+    repository_id: int | None = None
+    job_type: str
+    path: str
+    version_id: int | None = None
+    version: int = 0
+    commit: str = ""
+    state: SyncState = SyncState.SYNCED
+    problems: tuple[str, ...] = ()
+    disabled: bool = False
+    max_concurrency: int | None = None
+    updated_at: float = 0.0
+
+
+class Version(Record):
+    """One text of a definition, kept once per (repository, job_type, digest)."""
+
+    id: int
+    organization_id: str = DEFAULT_ORGANIZATION
+    repository_id: int | None = None
+    job_type: str
+    version: int
+    digest: str
+    path: str
+    index: int
+    text: str
+    commit: str = ""
+    created_at: float = 0.0
+
+
+class NewRequest(Record):
+    """What is asked for. `cause_key` makes the request the only one of its cause (None: never de-duplicated);
+    `user_key` is unique while its request is alive. `state` PENDING, or SKIPPED with a `reason` at once."""
+
+    organization_id: str = DEFAULT_ORGANIZATION
+    repository_id: int | None = None
+    version_id: int
+    job_type: str
+    event: str = "manual"
+    ref: str = ""
+    commit: str = ""
+    cause_key: str | None = None
+    user_key: str | None = None
+    params: Mapping[str, Value] = Field(default_factory=dict)
+    secret_params: Mapping[str, str] = Field(default_factory=dict)
+    tainted: tuple[str, ...] = ()
+    priority: int = 0
+    max_concurrency: int = 3
+    scheduled_at: float | None = None
+    description: str = ""
+    created_by: str = ""
+    trusted: bool = True
+    state: State = State.PENDING
+    reason: str = ""
+
+
+class JobRequest(NewRequest):
+    """A job request as stored. `params` never holds a secret's value (`secret_params` is empty when read back)."""
+
+    id: int
+    created_at: float
+    execution_id: int | None = None
+    executions: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    error_code: str = ""
+    error_message: str = ""
+
+
+class Lease(Record):
+    """An ant's time-limited right to run a task execution; `fence` proves that it is the newest."""
+
+    task_execution_id: str
+    execution_id: int
+    request_id: int
+    task_type: str
+    ant_id: str
+    fence: int
+    deadline: float
+
+
+class Delivery(Record):
+    """One call of a hook: what came, and what became of it. `body` is kept 30 days."""
+
+    id: int = 0
+    organization_id: str = DEFAULT_ORGANIZATION
+    forge: str
+    delivery_key: str
+    repository_id: int | None = None
+    event: str = ""
+    body: str = ""
+    body_digest: str = ""
+    received_at: float = 0.0
+    verdict: str = "accepted"
+    reason: str = ""
+    request_ids: tuple[int, ...] = ()
+
+
+class Token(Record):
+    """A bearer token; only its SHA-256 is kept. `repository_id` None = all of its organization."""
+
+    id: int = 0
+    organization_id: str = DEFAULT_ORGANIZATION
+    user_id: str = "admin"
+    name: str
+    digest: str
+    role: Role = Role.VIEWER
+    repository_id: int | None = None
+    created_at: float = 0.0
+    expires_at: float | None = None
+    used_at: float | None = None
+
+
+class Artifact(Record):
+    """What a task kept: a file, or a folder as a tar. `digest` names the bytes in the object store (sha256 hex)."""
+
+    id: int = 0
+    organization_id: str = DEFAULT_ORGANIZATION
+    repository_id: int | None = None
+    request_id: int
+    task_execution_id: str
+    task_type: str
+    name: str
+    kind: str = "file"
+    size: int = 0
+    digest: str = ""
+    created_at: float = 0.0
+    expires_at: float | None = None
+
+
+class OutboxEntry(Record):
+    """An effect outside that is owed. The newest entry of a (kind, key) stands for the older ones."""
+
+    id: int = 0
+    organization_id: str = DEFAULT_ORGANIZATION
+    kind: str
+    key: str
+    payload: Mapping[str, Any] = Field(default_factory=dict)
+    attempts: int = 0
+    due_at: float = 0.0
+    error: str = ""
+    dead: bool = False
+
+
+class Page(Record, Generic[T]):
+    """One page of a list; `page` counts from 0."""
+
+    records: tuple[T, ...]
+    total_records: int
+    page: int
+    page_size: int
