@@ -1,1 +1,187 @@
-"""."""
+"""What the queen remembers: one `Store` protocol, one SQLite implementation.
+
+One writer: a change is a function that gets a `Tx`; it runs on the writer's thread inside a savepoint, together with
+whatever else has gathered, and is on disk when `write` returns (group commit). load → decide → save of an event happens
+inside that function, so nobody decides on a stale state and memory is never ahead of disk. A change that raises is
+rolled back alone and its error is raised from `write`. Reads run on connections of their own and see what is committed.
+
+State and the effects that it owes (outbox) are one transaction. Every transaction carries the queen's epoch: a store
+that a newer queen has opened refuses the older one's writes.
+
+Call order: `open_store` → `write` / `read` in any order, from any task of the loop's thread → `close`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from formicary.runner.core.execution import Execution, Plan
+from formicary.runner.core.records import (
+    Artifact,
+    Definition,
+    Delivery,
+    JobRequest,
+    Lease,
+    NewRequest,
+    OutboxEntry,
+    Page,
+    Repository,
+    SeenRef,
+    Token,
+    Version,
+)
+from formicary.runner.core.states import State
+
+T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """What can be read, in a transaction or outside one. Every list has an index and a limit (D14)."""
+
+    # Requests and their executions
+    def request(self, request_id: int) -> JobRequest | None: ...
+    def requests(
+        self,
+        *,
+        organization_id: str | None = None,
+        repository_id: int | None = None,
+        job_type: str | None = None,
+        states: Sequence[State] = (),
+        ref: str | None = None,
+        commit: str | None = None,
+        q: str = "",
+        order: str = "-id",
+        page: int = 0,
+        page_size: int = 200,
+    ) -> Page[JobRequest]: ...
+    def waiting(self) -> list[JobRequest]:
+        """Every PENDING request without an execution, oldest first."""
+        ...
+
+    def execution(self, execution_id: int) -> Execution | None: ...
+    def plan(self, execution_id: int) -> Plan | None: ...
+    def executions_of(self, request_id: int) -> list[Execution]: ...
+    def live_executions(self) -> list[int]:
+        """Ids of the executions that have not ended."""
+        ...
+
+    def secret_params(self, request_id: int) -> dict[str, str]:
+        """Values of a live request's secret parameters; gone once it has ended."""
+        ...
+
+    def leases(self) -> list[Lease]: ...
+    def counts(self) -> dict[State, int]:
+        """How many requests are in each state."""
+        ...
+
+    # Repositories and definitions
+    def repositories(self) -> list[Repository]: ...
+    def repository(self, repository_id: int) -> Repository | None: ...
+    def repository_named(self, name: str, organization_id: str = "default") -> Repository | None: ...
+    def refs(self, repository_id: int) -> dict[str, SeenRef]: ...
+    def definitions(
+        self, *, repository_id: int | None = None, organization_id: str | None = None
+    ) -> list[Definition]: ...
+    def definition(self, definition_id: int) -> Definition | None: ...
+    def definition_named(
+        self, job_type: str, *, repository_id: int | None = None, organization_id: str = "default"
+    ) -> Definition | None:
+        """The repository's, else the organization's only one of that name (None if several repositories have one)."""
+        ...
+
+    def version(self, version_id: int) -> Version | None: ...
+    def cron_last(self, definition_id: int) -> float | None: ...
+
+    # The rest
+    def artifacts(self, *, request_id: int | None = None, page: int = 0, page_size: int = 200) -> Page[Artifact]: ...
+    def artifact(self, artifact_id: int) -> Artifact | None: ...
+    def deliveries(self, *, page: int = 0, page_size: int = 200) -> Page[Delivery]: ...
+    def delivery(self, forge: str, delivery_key: str) -> Delivery | None: ...
+    def tokens(self) -> list[Token]: ...
+    def token_by_digest(self, digest: str) -> Token | None: ...
+    def outbox_due(self, now: float, limit: int = 100) -> list[OutboxEntry]: ...
+    def outbox(self, *, page: int = 0, page_size: int = 200) -> Page[OutboxEntry]: ...
+
+
+class Tx(Reader, Protocol):
+    """What one change may do. `now` is the time of the transaction."""
+
+    now: float
+
+    def create_request(self, new: NewRequest) -> tuple[JobRequest, bool]:
+        """Store a request; (the one there is already, False) where its cause_key or live user_key is known."""
+        ...
+
+    def create_execution(self, request_id: int, make: Callable[[int], Execution], plan: Plan) -> Execution:
+        """Store `make(new id)` and its plan, and make it the request's newest execution; its state is the request's."""
+        ...
+
+    def save_execution(self, execution: Execution) -> None:
+        """Store it; its request takes over state, times and error. A terminal one drops its leases and secrets."""
+        ...
+
+    def end_request(
+        self, request_id: int, state: State, *, reason: str = "", error_code: str = "", error_message: str = ""
+    ) -> None:
+        """End a request that has no live execution (skipped, refused, cancelled while it waited)."""
+        ...
+
+    def set_lease(self, lease: Lease) -> None: ...
+    def extend_leases(self, ant_id: str, fences: Mapping[str, int], deadline: float) -> set[str]:
+        """Move the deadline of those leases whose fence is still right; returns the ids that were refused."""
+        ...
+
+    def drop_lease(self, task_execution_id: str) -> None: ...
+
+    def put_repository(self, repository: Repository) -> Repository:
+        """Insert (id 0) or update by id."""
+        ...
+
+    def delete_repository(self, repository_id: int) -> None: ...
+    def put_refs(self, refs: Sequence[SeenRef]) -> None: ...
+    def put_version(self, version: Version) -> Version:
+        """The one with the same (organization, repository, job_type, digest) if there is one, else a new one whose
+        `version` is the next number of that job."""
+        ...
+
+    def put_definition(self, definition: Definition) -> Definition:
+        """Insert (id 0) or update by id."""
+        ...
+
+    def set_cron_last(self, definition_id: int, at: float) -> None: ...
+
+    def add_artifact(self, artifact: Artifact) -> Artifact: ...
+    def delete_artifacts(self, ids: Sequence[int]) -> None: ...
+    def add_delivery(self, delivery: Delivery) -> tuple[Delivery, bool]:
+        """(the first one, False) where (forge, delivery_key) is known."""
+        ...
+
+    def save_delivery(self, delivery: Delivery) -> None: ...
+    def add_token(self, token: Token) -> Token: ...
+    def delete_token(self, token_id: int) -> bool: ...
+    def touch_token(self, token_id: int, at: float) -> None: ...
+    def owe(self, kind: str, key: str, payload: Mapping[str, Any], *, due_at: float = 0.0) -> None:
+        """Add an effect to the outbox, in place of an older unsent one of the same (kind, key)."""
+        ...
+
+    def settle(self, entry_id: int) -> None: ...
+    def defer(self, entry_id: int, *, due_at: float, error: str, dead: bool = False) -> None: ...
+    def expire(self, *, ended_before: float, deliveries_before: float, limit: int = 500) -> list[str]:
+        """Retention: delete ended requests (with executions and artifact rows) and deliveries that are older, at most
+        `limit` of them; returns the task execution ids whose logs may be deleted."""
+        ...
+
+
+class Store(Protocol):
+    epoch: int
+
+    async def write(self, change: Callable[[Tx], T]) -> T:
+        """Run `change` and return its result once it is on disk."""
+        ...
+
+    def read(self) -> Reader:
+        """A reader for the calling thread; each of its calls sees the newest committed state."""
+        ...
+
+    def close(self) -> None: ...
