@@ -1,8 +1,8 @@
-r"""A log as bytes: a sequence of frames, so that an ant's spool, the queen's file and an archived log are the same bytes.
+r"""A log as bytes: a sequence of frames, so that an ant's spool, the queen's file and an archived log are the same.
 
 A frame is a header line `<time> <stream> <length>\n`, `length` bytes, and `\n`. Time is seconds since the epoch with
-milliseconds; the stream is `cmd` (the command shown), `out` (what it wrote) or `sys` (our own words). The raw log is the
-`out` bytes one after the other. `out` frames may break lines and characters anywhere.
+milliseconds; the stream is `cmd` (the command shown), `out` (what it wrote) or `sys` (our own words). The raw log is
+the `out` bytes one after the other. `out` frames may break lines and characters anywhere.
 """
 
 from __future__ import annotations

@@ -1,0 +1,115 @@
+"""The log files of attempts, append-only, one a task execution: `<logs>/<execution id>/<task execution id>.log` (D13).
+
+Appends name their offset, so a chunk that comes twice or late changes nothing. Written through to the kernel, not
+fsynced: a power cut may cost log, never state.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from formicary.runner.core.errors import NotFound
+from formicary.runner.core.logframes import Frame, parse
+
+_ID: Final = re.compile(r"[0-9]+-[0-9]+")
+_OPEN_FILES: Final = 64
+_READ: Final = 1 << 20
+
+
+class Logs:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open: dict[str, tuple[int, int]] = {}  # id -> (file descriptor, size)
+
+    def path(self, task_execution_id: str) -> Path:
+        """Where the log of this task execution is. Raises NotFound for what is no such id."""
+        if not _ID.fullmatch(task_execution_id):
+            raise NotFound(f"`{task_execution_id}` is no task execution; it looks like 12-3")
+        return self.folder / task_execution_id.partition("-")[0] / f"{task_execution_id}.log"
+
+    def append(self, task_execution_id: str, offset: int, data: bytes) -> int:
+        """Write what is new of `data`; returns the size now. A gap is not written: the writer goes on from the size."""
+        descriptor, size = self._opened(task_execution_id)
+        if offset <= size < offset + len(data):
+            size += self._write(descriptor, memoryview(data)[size - offset :])
+            self._open[task_execution_id] = (descriptor, size)
+        return size
+
+    def close(self, task_execution_id: str) -> None:
+        """The attempt has ended; its file may still be read."""
+        opened = self._open.pop(task_execution_id, None)
+        if opened:
+            os.close(opened[0])
+
+    def close_all(self) -> None:
+        for task_execution_id in list(self._open):
+            self.close(task_execution_id)
+
+    def size(self, task_execution_id: str) -> int:
+        """Bytes of the framed log; 0 where there is none."""
+        opened = self._open.get(task_execution_id)
+        if opened:
+            return opened[1]
+        try:
+            return self.path(task_execution_id).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def read(self, task_execution_id: str, offset: int = 0, limit: int = _READ) -> bytes:
+        """Up to `limit` framed bytes from `offset`; empty where the log ends (or there is none)."""
+        try:
+            with open(self.path(task_execution_id), "rb") as file:
+                file.seek(offset)
+                return file.read(limit)
+        except FileNotFoundError:
+            return b""
+
+    def frames(self, task_execution_id: str, offset: int = 0) -> Iterator[Frame]:
+        """The frames from `offset` (a frame's start) to where the log ends now, read a megabyte at a time."""
+        limit = _READ
+        while data := self.read(task_execution_id, offset, limit):
+            end = offset
+            for frame in parse(data, offset):
+                end = frame.end
+                yield frame
+            if end == offset:
+                if len(data) < limit:
+                    return
+                limit *= 2
+                continue
+            offset, limit = end, _READ
+
+    def delete(self, task_execution_id: str) -> None:
+        self.close(task_execution_id)
+        path = self.path(task_execution_id)
+        path.unlink(missing_ok=True)
+        try:
+            path.parent.rmdir()
+        except OSError:
+            pass  # other attempts' logs are still there
+
+    def _opened(self, task_execution_id: str) -> tuple[int, int]:
+        opened = self._open.get(task_execution_id)
+        if opened:
+            return opened
+        path = self.path(task_execution_id)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        if len(self._open) >= _OPEN_FILES:
+            self.close(next(iter(self._open)))
+        self._open[task_execution_id] = (descriptor, os.fstat(descriptor).st_size)
+        return self._open[task_execution_id]
+
+    @staticmethod
+    def _write(descriptor: int, data: memoryview) -> int:
+        written = 0
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+        return written
