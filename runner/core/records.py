@@ -110,6 +110,8 @@ class NewRequest(Record):
     event: str = "manual"
     ref: str = ""
     commit: str = ""
+    source_path: str = ""
+    """Where the ant finds the commit (or, without a commit, the working tree)."""
     cause_key: str | None = None
     user_key: str | None = None
     params: Mapping[str, Value] = Field(default_factory=dict)
