@@ -134,6 +134,7 @@ class JobRequest(NewRequest):
     created_at: float
     execution_id: int | None = None
     executions: int = 0
+    has_secrets: bool = False
     started_at: float | None = None
     ended_at: float | None = None
     error_code: str = ""
