@@ -14,7 +14,6 @@ exits.
 
 from __future__ import annotations
 
-import errno
 import gc
 import json
 import os
@@ -23,20 +22,21 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
+from functools import partial
 
 TYPE_CHECKING = False  # typing is not imported at run time: it would cost memory in every hand
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import Any
 
     Spec = dict[str, Any]
 
 LINUX = sys.platform == "linux"
-PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 CPU_GRACE = 5  # seconds between SIGXCPU and SIGKILL
-RESET = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+NOT_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 RECEIVE_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 HEADER = struct.Struct("!I")
 
@@ -57,43 +57,38 @@ def find_prctl() -> Callable[[int, int], object]:
 prctl = find_prctl()
 
 
-class CannotStart(Exception):
-    """Said in the child, between fork and exec: a kind and a sentence."""
+# ---- starting
 
 
-# ---- the child, between fork and exec
+def start(spec: Spec, stdout: int, nothing: int) -> int:
+    """Start the task's first process, a session of its own; its id. Raises OSError, SubprocessError.
 
-
-def become(spec: Spec, stdout: int, nothing: int) -> NoReturn:
-    """Turn this forked process into the task's first process. Never returns; raises what went wrong."""
-    os.setsid()
-    os.dup2(nothing, 0)
-    os.dup2(stdout, 1)
-    os.dup2(stdout, 2)
-    if spec["mark"] is not None:
-        os.dup2(stdout, spec["mark"])
-    for number in RESET:
-        signal.signal(number, signal.SIG_DFL)
-    os.umask(spec["umask"])
-    change_user(spec["uid"], spec["gid"])
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # should the hand be killed; after setuid, which clears it
+    Without a user and limits, subprocess need not copy this process (vfork), and with them it is a small one.
+    """
+    mark = spec["mark"]
+    if mark is not None:
+        os.dup2(stdout, mark)
     try:
-        os.chdir(spec["cwd"])
-    except OSError as error:
-        raise CannotStart("cwd", error.strerror) from error
-    limit(spec["limits"])
-    execute(spec["argv"], spec["env"])
-
-
-def change_user(uid: int | None, gid: int | None) -> None:
-    try:
-        if gid is not None:
-            os.setgroups([])
-            os.setgid(gid)
-        if uid is not None:
-            os.setuid(uid)
-    except OSError as error:
-        raise CannotStart("user", f"cannot become user {uid}, group {gid}: {error.strerror}") from error
+        process = subprocess.Popen(
+            spec["argv"],
+            env=spec["env"],
+            cwd=spec["cwd"],
+            stdin=nothing,
+            stdout=stdout,
+            stderr=stdout,
+            pass_fds=() if mark is None else (mark,),
+            start_new_session=True,
+            umask=spec["umask"],
+            user=spec["uid"],
+            group=spec["gid"],
+            extra_groups=None if spec["gid"] is None else [],
+            preexec_fn=partial(limit, spec["limits"]) if spec["limits"] else None,  # no threads here
+        )
+    finally:
+        if mark is not None:
+            os.close(mark)
+    process.returncode = 0  # waiting for it is ours
+    return process.pid
 
 
 def limit(limits: dict[str, int]) -> None:
@@ -106,33 +101,17 @@ def limit(limits: dict[str, int]) -> None:
         resource.setrlimit(which, (allowed, above if hard == resource.RLIM_INFINITY else min(above, hard)))
 
 
-def execute(argv: list[str], env: dict[str, str]) -> NoReturn:
-    """Exec `argv`, found by the task's own PATH. Raises the most telling reason."""
-    name = argv[0]
-    if "/" in name:
-        places = [name]
+def why(error: Exception, spec: Spec) -> Spec:
+    """What the error of a start means. Older Pythons blame cwd for more than cwd, so look."""
+    sentence = getattr(error, "strerror", None) or str(error)
+    name = getattr(error, "filename", None)
+    if not os.access(spec["cwd"], os.X_OK) or not os.path.isdir(spec["cwd"]):  # noqa: PTH112  # no pathlib here
+        kind = "cwd"
+    elif name == spec["argv"][0]:
+        kind = "missing" if isinstance(error, (FileNotFoundError, NotADirectoryError)) else "exec"
     else:
-        places = [os.path.join(folder or ".", name) for folder in env.get("PATH", os.defpath).split(":")]  # noqa: PTH118  # pathlib is not imported here
-    reason: int | None = errno.ENOENT
-    for place in places:
-        try:
-            os.execve(place, argv, env)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                reason = error.errno
-    raise CannotStart("missing" if reason == errno.ENOENT else "exec", os.strerror(reason or 0))
-
-
-def child(spec: Spec, stdout: int, nothing: int, failed: int) -> NoReturn:
-    """Become the task or write to `failed` why not; a successful exec closes it."""
-    try:
-        become(spec, stdout, nothing)
-    except CannotStart as error:
-        kind, sentence = error.args
-    except BaseException as error:
-        kind, sentence = "exec", str(error)
-    os.write(failed, json.dumps({"error": sentence, "kind": kind}).encode())
-    os._exit(127)
+        kind = "start"
+    return {"error": sentence, "kind": kind}
 
 
 # ---- finding and ending everything
@@ -252,24 +231,12 @@ class Hand:
     # -- the life of a task
 
     def spawn(self, spec: Spec, stdout: int) -> Spec:
-        failed, telling = os.pipe()
         try:
-            pid = os.fork()
-            if pid == 0:
-                child(spec, stdout, self.nothing, telling)
-        except OSError as error:
-            os.close(telling)
-            os.close(failed)
-            return {"error": f"cannot fork: {error.strerror}", "kind": "fork"}
+            pid = start(spec, stdout, self.nothing)
+        except (OSError, subprocess.SubprocessError) as error:
+            return why(error, spec)
         finally:
             os.close(stdout)
-        os.close(telling)
-        with open(failed, "rb") as file:
-            trouble = file.read()
-        if trouble:
-            os.waitpid(pid, 0)
-            told: Spec = json.loads(trouble)
-            return told
         self.first, self.first_ended, self.patient, self.used = pid, False, False, [0.0, 0.0, 0]
         return {"pid": pid}
 
@@ -350,8 +317,9 @@ def woken() -> int:
 def main(fd: int) -> None:
     os.set_inheritable(fd, False)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # our end is the end of the socket, and nothing else
+    for number in NOT_OURS:
+        # Our end is the end of the socket, and nothing else. A handler, for the task would inherit "ignored".
+        signal.signal(number, lambda *_: None)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     hand = Hand(socket.socket(fileno=fd))
     wake = woken()
