@@ -294,6 +294,7 @@ class Hand:
                 kill_quietly(os.killpg, pid, signal.SIGKILL)
 
     def report(self) -> None:
+        """Say how it ended. The memory is never less than ours: the kernel also counts the time before exec."""
         user, system, rss = self.used
         self.first = 0
         usage = {

@@ -15,7 +15,7 @@ SIZE: Final = 1 << 20
 SMALL_READ: Final = 1 << 16
 BURST: Final = 4
 """So many reads with hardly a pause between them: from then on output is gathered for a moment before it is read."""
-MOMENT: Final = 0.002
+MOMENT: Final = 0.001
 
 
 class Pipe:
@@ -51,11 +51,11 @@ class Pipe:
                 return
             feed(data)
             now = time.monotonic()
-            quick = quick + 1 if now - last < 2 * MOMENT else 0
+            quick = quick + 1 if now - last < 3 * MOMENT else 0
             last = now
             if len(data) == length:
                 length = SIZE
-            if quick > BURST and len(data) < self._size // 8:
+            if quick > BURST and len(data) < self._size // 16:
                 await anyio.sleep(MOMENT)
             else:
                 await checkpoint()

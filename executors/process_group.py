@@ -81,15 +81,20 @@ class Hand:
         """A hand that is ready to spawn. Raises HandLost."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        with theirs:
-            hand = cls(ours, await to_thread.run_sync(_popen, theirs.fileno()))
+        try:
+            with theirs, anyio.CancelScope(shield=True):  # what was started must be known
+                process = await to_thread.run_sync(_popen, theirs.fileno())
+        except OSError as error:
+            ours.close()
+            raise HandLost(f"no new hand could be started: {error}") from error
+        hand = cls(ours, process)
         try:
             await shapes.with_deadline(START_BOUND, hand._receive, "starting a hand")
-        except TimeoutError as error:
-            raise HandLost(str(error)) from error
-        finally:
-            if sys.exc_info()[0] is not None:
-                await hand.aclose()
+        except BaseException as error:
+            await hand.aclose()
+            if isinstance(error, TimeoutError):
+                raise HandLost(str(error)) from error
+            raise
         return hand
 
     async def spawn(
