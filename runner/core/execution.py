@@ -52,13 +52,17 @@ class TaskRun(Part):
     """A task within an execution. `reason` says why it was skipped or what its state means, as a sentence.
 
     `failures` and `lost` are the budgets used since the task was last reset; `retry_at` is when a PENDING task that has
-    failed is tried again; `chosen` = a transition named it.
+    failed is tried again; `chosen` = a transition named it; `led_to` = the task that its own outcome chose; `because` =
+    the failed task for which it was SKIPPED; `excepted` = it was SKIPPED by its own `except`, which counts as completed.
     """
 
     name: str
     state: State = State.PENDING
     reason: str = ""
     chosen: bool = False
+    led_to: str = ""
+    because: str = ""
+    excepted: bool = False
     failures: int = 0
     lost: int = 0
     retry_at: float | None = None

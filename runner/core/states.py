@@ -64,11 +64,12 @@ JOB_TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
 }
 
 #: READY → PENDING: the offer was not taken up; STARTED/EXECUTING → PENDING: the attempt failed or was lost and is
-#: repeated; FAILED → PENDING: the whole job is tried again.
+#: repeated; FAILED → PENDING: the whole job is tried again; STARTED → SKIPPED: its `except` held when it was rendered;
+#: READY → FAILED, COMPLETED: it could not be rendered, and what its outcome says of that.
 TASK_TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     _S.PENDING: frozenset({_S.READY, _S.SKIPPED, _S.CANCELLED, _S.FAILED, _S.MANUAL_APPROVAL_REQUIRED}),
-    _S.READY: frozenset({_S.STARTED, _S.PENDING, _S.FAILED, _S.SKIPPED, _S.CANCELLED}),
-    _S.STARTED: frozenset({_S.EXECUTING, _S.PENDING, _S.COMPLETED, _S.FAILED, _S.CANCELLED}),
+    _S.READY: frozenset({_S.STARTED, _S.PENDING, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED}),
+    _S.STARTED: frozenset({_S.EXECUTING, _S.PENDING, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED}),
     _S.EXECUTING: frozenset({_S.PENDING, _S.COMPLETED, _S.FAILED, _S.CANCELLED}),
     _S.PAUSED: frozenset({_S.PENDING, _S.CANCELLED}),
     _S.MANUAL_APPROVAL_REQUIRED: frozenset({_S.COMPLETED, _S.FAILED, _S.CANCELLED}),

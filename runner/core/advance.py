@@ -1,0 +1,200 @@
+"""How an execution moves on: what an end sets free, what starts next, when always_run tasks run, how it all ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from formicary.runner.core import outcome as outcomes
+from formicary.runner.core.course import Course, halted, live, may_start, over, stopped, why_halted
+from formicary.runner.core.errors import ERR_CANCELLED, ERR_EXIT_CODE, ERR_FATAL, ERR_TIMEOUT
+from formicary.runner.core.execution import DeadlinePassed, Ended, RetryDue, Stop, TaskRun, Withdraw
+from formicary.runner.core.graph import Node
+from formicary.runner.core.states import TERMINAL, State
+
+NOT_CHOSEN = "No outcome led to this task."
+NO_WAY = "Nothing let this task start."
+
+
+def advance(course: Course) -> None:
+    """Find out everything that follows from what has ended."""
+    while True:
+        follow(course)
+        if course.execution.closing:
+            _start_always(course)
+            break
+        if _busy(course):
+            return
+        if not _try_again(course):
+            _close(course)
+        elif course.execution.state is State.PENDING:
+            return
+    if not any(map(live, course.tasks.values())):
+        _end(course)
+
+
+def follow(course: Course) -> None:
+    """Let each task that ended choose, and look at everybody who may have waited for it."""
+    while course.ended:
+        name = course.ended.pop(0)
+        choose(course, course.tasks[name].led_to)
+        for follower in course.graph.nodes[name].followers:
+            examine(course, follower)
+
+
+def choose(course: Course, name: str) -> None:
+    """The first choice counts; a task that has begun is not chosen again."""
+    run = course.tasks.get(name) if name else None
+    if run is not None and run.state is State.PENDING and not run.chosen:
+        course.put(run, State.PENDING, chosen=True)
+
+
+def examine(course: Course, name: str) -> None:
+    """Start a waiting task, or skip it, if what is known by now says so."""
+    run, node = course.tasks[name], course.graph.nodes[name]
+    if run.state is not State.PENDING or run.retry_at is not None:
+        return
+    if node.always_run and (not run.chosen or halted(course.execution)):
+        return
+    if run.chosen:
+        if course.all_ended(node.needs):
+            course.start(run)
+    elif node.choosers:
+        if course.all_ended(node.choosers):
+            _skip(course, run, node, NOT_CHOSEN)
+    elif because := _blocker(course, node):
+        _skip(course, run, node, f"Skipped because task `{because}` failed.", because)
+    elif course.all_ended(node.needs):
+        course.start(run)
+
+
+def _blocker(course: Course, node: Node) -> str:
+    """The failed task for which this one is skipped."""
+    for need in node.needs:
+        if because := outcomes.blocks(course.graph.nodes[need].task, course.tasks[need]):
+            return because
+    return ""
+
+
+def _skip(course: Course, run: TaskRun, node: Node, reason: str, because: str = "") -> None:
+    outcome = outcomes.skipped(node.task) if because else outcomes.Outcome(State.SKIPPED)
+    if outcome.counts_as_completed:
+        because = ""
+    course.put(run, outcome.state, reason=reason, because=because, led_to=outcome.chooses)
+    course.ended.append(run.name)
+    if outcome.fatal:
+        course.change(fatal=True)
+        halt(course)
+
+
+def halt(course: Course) -> None:
+    """Nothing new starts: what waits is settled, what is offered withdrawn, what runs is told to stop. always_run tasks
+    are spared as long as they may run; FATAL lets running tasks finish."""
+    reason, hard = why_halted(course), over(course.execution)
+    for run in list(course.tasks.values()):
+        node = course.graph.nodes[run.name]
+        if run.state in TERMINAL or (node.always_run and not hard):
+            continue
+        if run.state is State.PENDING:
+            _settle(course, run, reason)
+        elif run.state is State.READY:
+            course.orders.append(Withdraw(run.attempts[-1].id))
+            _settle(course, run, reason, attempts=run.attempts[:-1])
+        elif stopped(course.execution, node):
+            course.orders.append(Stop(run.attempts[-1].id, reason))
+
+
+def _settle(course: Course, run: TaskRun, reason: str, **fields: Any) -> None:
+    """End a task that does not run: cancelled; failed, if an attempt of it has failed; else skipped."""
+    if course.execution.cancelled:
+        course.put(run, State.CANCELLED, reason=reason, retry_at=None, **fields)
+    elif run.failures or run.lost:
+        course.put(run, State.FAILED, reason=run.reason or reason, retry_at=None, **fields)
+    else:
+        course.put(run, State.SKIPPED, reason=reason, **fields)
+
+
+def _busy(course: Course) -> bool:
+    """Whether anything is still to come before the end. Once halted, always_run tasks lead to each other only."""
+    nodes, free = course.graph.nodes, halted(course.execution)
+    return any(live(run) and not (free and nodes[run.name].always_run) for run in course.tasks.values())
+
+
+def _close(course: Course) -> None:
+    """The last attempt is over: the always_run tasks that have not run do, with a budget of their own."""
+    course.change(closing=True)
+    if not course.all_ended(course.graph.always):
+        course.allow(course.plan.definition.timeout)
+
+
+def _start_always(course: Course) -> None:
+    """In graph order: each as soon as nothing that comes before it is still to run."""
+    tasks, nodes = course.tasks, course.graph.nodes
+    waiting = [name for name in course.graph.always if tasks[name].state is State.PENDING]
+    if not waiting:
+        return
+    to_come = sum(node.bit for name, node in nodes.items() if live(tasks[name]) or name in waiting)
+    for name in waiting:
+        run, node = tasks[name], nodes[name]
+        if run.retry_at is None and not node.ancestors & to_come and may_start(course.execution, node):
+            course.start(run)
+
+
+def _try_again(course: Course) -> bool:
+    """Begin another attempt of the whole job, or wait for it, if it failed and its `retry` allows one."""
+    execution, retry = course.execution, course.plan.definition.retry
+    if halted(execution) or execution.job_retry >= retry.attempts or course.decisive() is None:
+        return False
+    wait = outcomes.delay(retry, execution.job_retry + 1, course.seed, str(execution.id))
+    course.turn(State.PENDING, retry_at=course.now + wait, deadline=(execution.deadline or course.now) + wait)
+    if wait:
+        course.wake(course.now + wait, RetryDue())
+    else:
+        resume(course)
+    return True
+
+
+def resume(course: Course) -> None:
+    """The job's next attempt: completed tasks stay, and what they chose stays chosen; all others begin anew. The time
+    that it waited does not count against its timeout."""
+    execution = course.execution
+    late = course.now - (execution.retry_at or course.now)
+    deadline = (execution.deadline or course.now) + late
+    course.turn(State.READY, job_retry=execution.job_retry + 1, retry_at=None, deadline=deadline)
+    course.wake(deadline, DeadlinePassed())
+    for run in list(course.tasks.values()):
+        if not _kept(course, run):
+            course.put(
+                run, State.PENDING, reason="", chosen=False, led_to="", because="", excepted=False, failures=0, lost=0
+            )
+    for name in course.graph.order:
+        choose(course, course.tasks[name].led_to)
+    for name in course.graph.order:
+        examine(course, name)
+
+
+def _kept(course: Course, run: TaskRun) -> bool:
+    ran = run.state is State.COMPLETED or (run.state is State.SKIPPED and run.excepted)
+    return ran and not course.graph.nodes[run.name].task.allow_start_if_completed
+
+
+def _end(course: Course) -> None:
+    for run in list(course.tasks.values()):
+        if run.state is State.PENDING:
+            course.put(run, State.SKIPPED, reason=NO_WAY)
+    state, code, message = _verdict(course)
+    course.turn(state, ended_at=course.now, error_code=code, error_message=message, deadline=None)
+    course.orders.append(Ended(course.execution.id, state))
+
+
+def _verdict(course: Course) -> tuple[State, str, str]:
+    execution, failed = course.execution, course.decisive()
+    if execution.cancelled:
+        return State.CANCELLED, ERR_CANCELLED, execution.cancel_reason
+    if execution.timed_out:
+        return State.FAILED, ERR_TIMEOUT, why_halted(course)
+    if failed is not None:
+        last = failed.last
+        return State.FAILED, (last.error_code if last else "") or ERR_EXIT_CODE, failed.reason
+    if execution.fatal:
+        return State.FAILED, ERR_FATAL, "A task ended the job (FATAL)."
+    return State.COMPLETED, "", ""

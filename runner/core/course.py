@@ -1,0 +1,142 @@
+"""An execution in motion: `decide` makes a `Course` for an event, changes it, and takes the result.
+
+It copies what it changes and nothing else. Every change of a task's or execution's state goes through `put` and `turn`,
+and so through the table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from formicary.runner.core import outcome as outcomes
+from formicary.runner.core.execution import (
+    Attempt,
+    DeadlinePassed,
+    Execution,
+    Offer,
+    Order,
+    Plan,
+    RetryDue,
+    TaskRun,
+    WakeAt,
+)
+from formicary.runner.core.graph import Graph, Node
+from formicary.runner.core.states import ACTIVE, JOB_TRANSITIONS, TASK_TRANSITIONS, TERMINAL, State, move
+
+
+class Course:
+    __slots__ = ("_own", "ended", "execution", "graph", "now", "orders", "plan", "seed", "tasks")
+
+    def __init__(self, execution: Execution, plan: Plan, now: float, seed: int) -> None:
+        self.execution = execution
+        self.plan = plan
+        self.now = now
+        self.seed = seed
+        self.graph = Graph.of(plan.definition)
+        self.orders: list[Order] = []
+        self.ended: list[str] = []
+        """Tasks that came to their end and whose followers have not been looked at yet."""
+        self.tasks = execution.tasks
+        self._own: dict[str, TaskRun] | None = None
+
+    def result(self) -> tuple[Execution, tuple[Order, ...]]:
+        if self._own is not None:
+            self.change(tasks=self._own)
+        return self.execution, tuple(self.orders)
+
+    def change(self, **fields: Any) -> None:
+        self.execution = self.execution.model_copy(update=fields)
+
+    def turn(self, state: State, **fields: Any) -> None:
+        """Change the execution's state."""
+        self.change(state=move(JOB_TRANSITIONS, self.execution.state, state), **fields)
+
+    def put(self, run: TaskRun, state: State, **fields: Any) -> TaskRun:
+        """Change a task's state; gives the changed task."""
+        fields["state"] = move(TASK_TRANSITIONS, run.state, state)
+        if self._own is None:
+            self.tasks = self._own = dict(self.tasks)
+        new = self._own[run.name] = run.model_copy(update=fields)
+        return new
+
+    def wake(self, at: float, event: RetryDue | DeadlinePassed) -> None:
+        self.orders.append(WakeAt(self.execution.id, at, event))
+
+    def allow(self, seconds: float) -> None:
+        """Set the deadline."""
+        self.change(deadline=self.now + seconds)
+        self.wake(self.now + seconds, DeadlinePassed())
+
+    def start(self, run: TaskRun) -> None:
+        """Offer a new attempt at a PENDING task."""
+        last = run.last
+        attempt = self._offer(run.name, last.number + 1 if last else 1)
+        self.put(run, State.READY, attempts=(*run.attempts, attempt), retry_at=None, reason="")
+
+    def offer_again(self, run: TaskRun) -> None:
+        """A fresh offer in the place of one that came to nothing: the same attempt with a new id and fence."""
+        attempt = self._offer(run.name, run.attempts[-1].number)
+        run = self.put(run, State.PENDING)
+        self.put(run, State.READY, attempts=(*run.attempts[:-1], attempt))
+
+    def _offer(self, name: str, number: int) -> Attempt:
+        fence = self.execution.next_number
+        attempt = Attempt(id=f"{self.execution.id}-{fence}", number=number, fence=fence, ready_at=self.now)
+        self.change(next_number=fence + 1)
+        self.orders.append(Offer(self.execution.id, name, attempt.id, fence))
+        return attempt
+
+    def all_ended(self, names: tuple[str, ...]) -> bool:
+        tasks = self.tasks
+        return all(tasks[name].state in TERMINAL for name in names)
+
+    def decisive(self) -> TaskRun | None:
+        """The task that fails the job: the first that ended FAILED and is not forgiven."""
+        nodes = self.graph.nodes
+        bad = [
+            run
+            for run in self.tasks.values()
+            if run.state is State.FAILED and not outcomes.forgiven(nodes[run.name].task, run)
+        ]
+        return min(bad, key=_ended_at) if bad else None
+
+
+def _ended_at(run: TaskRun) -> tuple[float, int]:
+    last = run.last
+    return (last.ended_at or 0.0, last.fence) if last else (float("inf"), 0)
+
+
+def live(run: TaskRun) -> bool:
+    """Runs, is offered, or will be tried again."""
+    return run.retry_at is not None or run.state in ACTIVE
+
+
+def halted(execution: Execution) -> bool:
+    """Nothing but always_run tasks may start any more."""
+    return execution.fatal or execution.timed_out or execution.cancelled > 0
+
+
+def over(execution: Execution) -> bool:
+    """Not even always_run tasks may run any more: cancelled twice, or their own budget is used up."""
+    return execution.cancelled > 1 or (execution.closing and execution.deadline is None)
+
+
+def stopped(execution: Execution, node: Node) -> bool:
+    """Whether a running attempt at this task is told to end. FATAL lets it finish; always_run tasks are spared."""
+    if execution.cancelled or execution.timed_out:
+        return not node.always_run or over(execution)
+    return False
+
+
+def may_start(execution: Execution, node: Node) -> bool:
+    return not halted(execution) or (node.always_run and not over(execution))
+
+
+def why_halted(course: Course) -> str:
+    execution = course.execution
+    if execution.cancelled:
+        return execution.cancel_reason
+    if execution.timed_out:
+        return f"The job ran into its timeout of {outcomes.span(course.plan.definition.timeout)}."
+    failed = course.decisive()
+    return f"Task `{failed.name if failed else ''}` ended the job (FATAL)."

@@ -1,0 +1,296 @@
+"""`decide`: what an event makes of an execution, and the orders that follow from it. Pure: no clock, no I/O.
+
+One small function an event. Events that are late, doubled, or of an attempt that is no longer the newest change
+nothing: the same object comes back, with no orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from formicary.runner.core import outcome as outcomes
+from formicary.runner.core.advance import advance, halt, resume
+from formicary.runner.core.course import Course, may_start, stopped, why_halted
+from formicary.runner.core.errors import ERR_ANT_LOST, ERR_CANCELLED, ERR_TIMEOUT
+from formicary.runner.core.execution import (
+    AntLost,
+    Attempt,
+    Begin,
+    CancelAsked,
+    Claimed,
+    DeadlinePassed,
+    Ended,
+    Event,
+    Executing,
+    Execution,
+    Finished,
+    Offer,
+    OfferReturned,
+    Order,
+    Plan,
+    Result,
+    RetryDue,
+    Stop,
+    TaskRun,
+    WakeAt,
+)
+from formicary.runner.core.graph import Graph, Node
+from formicary.runner.core.states import ACTIVE, LEASED, TASK_TRANSITIONS, TERMINAL, State, move
+
+EXCEPTED: Final = "Its `except` says true."
+
+
+def begin(execution_id: int, request_id: int, plan: Plan, now: float) -> Execution:
+    """A new execution of the plan, before its `Begin`."""
+    tasks = {task.task_type: TaskRun(name=task.task_type) for task in plan.definition.tasks}
+    return Execution(id=execution_id, request_id=request_id, created_at=now, tasks=tasks)
+
+
+def decide(
+    execution: Execution, plan: Plan, event: Event, now: float, seed: int
+) -> tuple[Execution, tuple[Order, ...]]:
+    """What `event` makes of the execution. `seed` is for the jitter of retries alone."""
+    if execution.state in TERMINAL:
+        return execution, ()
+    course = Course(execution, plan, now, seed)
+    _EVENTS[type(event)](course, event)
+    return course.result()
+
+
+def outstanding(execution: Execution, plan: Plan, now: float) -> tuple[Order, ...]:
+    """The orders that the execution's state implies: to be carried out again after a crash. What is overdue is due now.
+
+    Of an execution that has not had its `Begin`, none.
+    """
+    if execution.state in TERMINAL:
+        return (Ended(execution.id, execution.state),)
+    nodes, orders = Graph.of(plan.definition).nodes, list[Order]()
+    for run in execution.tasks.values():
+        if run.state is State.READY:
+            last = run.attempts[-1]
+            orders.append(Offer(execution.id, run.name, last.id, last.fence))
+        elif run.retry_at is not None:
+            orders.append(WakeAt(execution.id, max(run.retry_at, now), RetryDue(run.name)))
+        elif run.state in LEASED and stopped(execution, nodes[run.name]):
+            orders.append(Stop(run.attempts[-1].id, why_halted(Course(execution, plan, now, 0))))
+    if execution.retry_at is not None:
+        orders.append(WakeAt(execution.id, max(execution.retry_at, now), RetryDue()))
+    elif execution.deadline is not None:
+        orders.append(WakeAt(execution.id, max(execution.deadline, now), DeadlinePassed()))
+    return tuple(orders)
+
+
+# -- events of the execution ------------------------------------------------------------------------------------------
+
+
+def _begin(course: Course, event: Begin) -> None:
+    if course.execution.deadline is not None or course.execution.next_number > 1:
+        return
+    course.allow(course.plan.definition.timeout)
+    for name in course.graph.roots:
+        course.start(course.tasks[name])
+    advance(course)
+
+
+def _cancel_asked(course: Course, event: CancelAsked) -> None:
+    """The first stops what runs and leaves the always_run tasks; the second ends those too."""
+    execution = course.execution
+    if execution.cancelled > 1:
+        return
+    if execution.state is State.PENDING:
+        course.turn(State.READY, retry_at=None)
+    reason = execution.cancel_reason or f"Cancelled by {event.by}" + (f": {event.reason}" if event.reason else ".")
+    course.change(cancelled=execution.cancelled + 1, cancel_reason=reason)
+    halt(course)
+    advance(course)
+
+
+def _deadline_passed(course: Course, event: DeadlinePassed) -> None:
+    """The job's time is over; or, when it is closing, that of its always_run tasks. An early call is put off."""
+    execution = course.execution
+    if execution.deadline is None or execution.retry_at is not None:
+        return
+    if course.now < execution.deadline:
+        return course.wake(execution.deadline, event)
+    course.change(timed_out=True, deadline=None)
+    halt(course)
+    advance(course)
+
+
+def _retry_due(course: Course, event: RetryDue) -> None:
+    run = course.tasks.get(event.task) if event.task else None
+    at = run.retry_at if run is not None else None if event.task else course.execution.retry_at
+    if at is None:
+        return
+    if course.now < at:
+        return course.wake(at, event)
+    if run is not None:
+        return course.start(run)
+    resume(course)
+    advance(course)
+
+
+# -- events of an attempt ---------------------------------------------------------------------------------------------
+
+
+def _newest(course: Course, task_execution_id: str, fence: int) -> tuple[TaskRun, Attempt] | None:
+    """The task whose newest attempt this is, if it has not ended."""
+    for run in course.tasks.values():
+        if run.state in ACTIVE:
+            last = run.attempts[-1]
+            if last.id == task_execution_id:
+                return (run, last) if last.fence == fence else None
+    return None
+
+
+def _claimed(course: Course, event: Claimed) -> None:
+    found = _newest(course, event.task_execution_id, event.fence)
+    if found is None or found[1].state is not State.READY:
+        return
+    run, attempt = found
+    _note(course, run, attempt, State.STARTED, ant_id=event.ant_id, started_at=course.now)
+    if course.execution.state is State.READY:
+        course.turn(State.STARTED, started_at=course.execution.started_at or course.now)
+
+
+def _executing(course: Course, event: Executing) -> None:
+    found = _newest(course, event.task_execution_id, event.fence)
+    if found is None or found[1].state is not State.STARTED:
+        return
+    _note(course, *found, State.EXECUTING, executing_at=course.now)
+    if course.execution.state is State.STARTED:
+        course.turn(State.EXECUTING)
+
+
+def _offer_returned(course: Course, event: OfferReturned) -> None:
+    """D3: nothing has run, so no budget is used. A task that is told to stop ends here."""
+    found = _newest(course, event.task_execution_id, event.fence)
+    if found is None or found[1].state is State.EXECUTING:
+        return
+    run, node = found[0], course.graph.nodes[found[0].name]
+    if may_start(course.execution, node):
+        course.offer_again(run)
+    else:
+        _over(course, run, found[1], Result(error_code=ERR_CANCELLED))
+
+
+def _ant_lost(course: Course, event: AntLost) -> None:
+    if found := _newest(course, event.task_execution_id, event.fence):
+        _over(course, *found, Result(error_code=ERR_ANT_LOST, error_message=event.message))
+
+
+def _finished(course: Course, event: Finished) -> None:
+    found, result = _newest(course, event.task_execution_id, event.fence), event.result
+    if found is None:
+        return
+    if found[1].state is State.READY and not (result.excepted or outcomes.failed(result)):
+        return  # nobody can have completed what nobody claimed
+    _over(course, *found, result)
+
+
+# -- how an attempt ends ----------------------------------------------------------------------------------------------
+
+
+def _note(course: Course, run: TaskRun, attempt: Attempt, state: State, **fields: Any) -> None:
+    """The running attempt goes on to `state`, and the task with it."""
+    fields["state"] = move(TASK_TRANSITIONS, attempt.state, state)
+    course.put(run, state, attempts=(*run.attempts[:-1], attempt.model_copy(update=fields)))
+
+
+def _over(course: Course, run: TaskRun, attempt: Attempt, result: Result) -> None:
+    """An attempt is over: another one follows, or the task has come to its end."""
+    node = course.graph.nodes[run.name]
+    if result.excepted and attempt.state is State.EXECUTING:
+        result = Result(outputs=result.outputs)  # its script ran, so it cannot be skipped any more
+    failed = outcomes.failed(result) and not result.excepted
+    if failed and stopped(course.execution, node):
+        _end_stopped(course, run, attempt, result)
+    elif failed and outcomes.lost(result) and run.lost < outcomes.LOST_BUDGET and may_start(course.execution, node):
+        _repeat(course, run, attempt, result, 0.0, lost=run.lost + 1)
+    elif failed and _may_retry(course, run, node, result):
+        wait = outcomes.delay(
+            node.task.retry, run.failures + 1, course.seed, f"{course.execution.id}/{run.name}/{run.attempts[-1].fence}"
+        )
+        _repeat(course, run, attempt, result, wait, failures=run.failures + 1)
+    else:
+        _end_task(course, run, attempt, result)
+
+
+def _may_retry(course: Course, run: TaskRun, node: Node, result: Result) -> bool:
+    left = run.failures < node.task.retry.attempts
+    return (
+        left
+        and not outcomes.lost(result)
+        and not outcomes.listed(node.task, result)
+        and may_start(course.execution, node)
+    )
+
+
+def _repeat(course: Course, run: TaskRun, attempt: Attempt, result: Result, wait: float, **budget: int) -> None:
+    """The attempt FAILED; the next one starts after `wait`."""
+    task = course.graph.nodes[run.name].task
+    reason = outcomes.sentence(task, run, result, "")
+    attempts = _with_result(course, run, attempt, result, State.FAILED, outcomes.error_code(result), reason)
+    at = course.now + wait if wait else None
+    run = course.put(run, State.PENDING, attempts=attempts, reason=reason, retry_at=at, **budget)
+    if at is None:
+        course.start(run)
+    else:
+        course.wake(at, RetryDue(run.name))
+
+
+def _end_stopped(course: Course, run: TaskRun, attempt: Attempt, result: Result) -> None:
+    cancelled, reason = course.execution.cancelled, why_halted(course)
+    state, code = (State.CANCELLED, ERR_CANCELLED) if cancelled else (State.FAILED, ERR_TIMEOUT)
+    attempts = _with_result(course, run, attempt, result, state, code, reason)
+    course.put(run, state, attempts=attempts, reason=reason)
+    course.ended.append(run.name)
+    advance(course)
+
+
+def _end_task(course: Course, run: TaskRun, attempt: Attempt, result: Result) -> None:
+    """The task's outcome is final: it decides what is chosen, and whether the job goes on."""
+    task = course.graph.nodes[run.name].task
+    outcome = outcomes.conclude(task, result)
+    reason = EXCEPTED if result.excepted else ""
+    if outcome.error_code or outcomes.failed(result):
+        reason = outcomes.sentence(task, run, result, outcome.error_code)
+    attempts = _with_result(course, run, attempt, result, outcome.state, outcome.error_code, reason)
+    excepted = outcome.state is State.SKIPPED
+    course.put(run, outcome.state, attempts=attempts, reason=reason, led_to=outcome.chooses, excepted=excepted)
+    course.ended.append(run.name)
+    if outcome.fatal:
+        course.change(fatal=True)
+        halt(course)
+    advance(course)
+
+
+def _with_result(
+    course: Course, run: TaskRun, attempt: Attempt, result: Result, state: State, code: str, message: str
+) -> tuple[Attempt, ...]:
+    fields = {
+        "state": move(TASK_TRANSITIONS, attempt.state, state),
+        "ended_at": course.now,
+        "exit_code": result.exit_code,
+        "error_code": code,
+        "error_message": result.error_message or message,
+        "outputs": result.outputs,
+        "artifacts": result.artifacts,
+        "warnings": result.warnings,
+        "usage": result.usage,
+    }
+    return (*run.attempts[:-1], attempt.model_copy(update=fields))
+
+
+_EVENTS: Final[Mapping[type[Any], Callable[[Course, Any], None]]] = {
+    Begin: _begin,
+    Claimed: _claimed,
+    Executing: _executing,
+    Finished: _finished,
+    AntLost: _ant_lost,
+    OfferReturned: _offer_returned,
+    RetryDue: _retry_due,
+    DeadlinePassed: _deadline_passed,
+    CancelAsked: _cancel_asked,
+}
