@@ -79,8 +79,8 @@ class Session(Protocol):
         """Run `items` in one shell; a failing script is an Outcome. `name` names its file in run_dir.
 
         With `check` the first item that ends with another status than 0 ends the script; without it all items run, and
-        the last one decides. May raise LostError; ERR_LOST as an Outcome means the same. Cancelling the scope ends everything that was started (TERM, grace, KILL) before this
-        returns, and the session may be used again.
+        the last one decides. May raise LostError, which means the same as an Outcome with ERR_LOST. Cancelling the
+        scope ends everything that was started (TERM, grace, KILL) before this returns; another run may follow.
         """
 
 

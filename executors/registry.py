@@ -32,7 +32,7 @@ class Registry:
         self._hands = hands
         self._grace = grace
         self._loaders = {**_plugins(), **(extra or {}), **{name: _loader(place) for name, place in BUILT_IN.items()}}
-        self._made: dict[str, Executor] = {}
+        self._made: dict[Factory, Executor] = {}
 
     @property
     def methods(self) -> frozenset[str]:
@@ -41,10 +41,10 @@ class Registry:
 
     def executor(self, method: str) -> Executor:
         """The executor of a method. Raises NotSupported, SetupError."""
-        if method not in self._made:
-            made = self._load(method)(self._hands, self._grace)
-            self._made.update(dict.fromkeys({method} | (made.methods & self.methods), made))
-        return self._made[method]
+        factory = self._load(method)
+        if factory not in self._made:
+            self._made[factory] = factory(self._hands, self._grace)
+        return self._made[factory]
 
     def _load(self, method: str) -> Factory:
         if method not in self._loaders:
@@ -57,8 +57,8 @@ class Registry:
 
     async def aclose(self) -> None:
         """Close the executors that were made."""
-        made, self._made = {id(executor): executor for executor in self._made.values()}, {}
-        await fork_join([executor.aclose for executor in made.values()])
+        made, self._made = list(self._made.values()), {}
+        await fork_join([executor.aclose for executor in made])
 
 
 def _loader(place: str) -> Loader:

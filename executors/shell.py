@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -20,7 +20,7 @@ from formicary.executors.contract import Limits, Outcome, Prepared, Session, Sin
 from formicary.executors.pipe import Pipe
 from formicary.executors.process_group import CannotSpawn, Ended, Hand, HandLost, Hands
 from formicary.executors.shell_script import MARK_FD, Announcer, Script, compose
-from formicary.runner.core.errors import ERR_DEFINITION, ERR_EXIT_CODE, ERR_LOST
+from formicary.runner.core.errors import ERR_DEFINITION, ERR_EXIT_CODE, ERR_LOST, LostError
 
 DRAIN_BOUND: Final = 2.0
 """Seconds to read on after the tree has ended, should a stranger hold the pipe open."""
@@ -45,7 +45,7 @@ class ShellExecutor:
     @asynccontextmanager
     async def open(self, prepared: Prepared) -> AsyncIterator[Session]:
         """A hand of its own for this task."""
-        async with self._hands.lend(self._grace) as hand:
+        async with _lent(self._hands, self._grace) as hand:
             yield ShellSession(prepared, hand, self._hands, self._grace)
 
     async def aclose(self) -> None:
@@ -75,7 +75,7 @@ class ShellSession:
         await self._write(path, script.text)
         if not self._hand.lost:
             return await self._run(self._hand, script, path, cwd, Announcer(sink, nonce, script.marked), sink)
-        async with self._hands.lend(self._grace) as hand:  # an after_script runs although the script lost its hand
+        async with _lent(self._hands, self._grace) as hand:  # an after_script runs although the script lost its hand
             return await self._run(hand, script, path, cwd, Announcer(sink, nonce, script.marked), sink)
 
     async def _write(self, path: Path, text: str) -> None:
@@ -128,6 +128,17 @@ class ShellSession:
                 with anyio.move_on_after(DRAIN_BOUND):
                     await pipe.pump(announcer.feed)
             raise
+
+
+@asynccontextmanager
+async def _lent(hands: Hands, grace: float) -> AsyncIterator[Hand]:
+    """A hand. Raises LostError when there is none to be had."""
+    async with AsyncExitStack() as stack:
+        try:
+            hand = await stack.enter_async_context(hands.lend(grace))
+        except HandLost as error:
+            raise LostError(f"The script could not be started: {error}.") from error
+        yield hand
 
 
 async def _follow(hand: Hand, pipe: Pipe, announcer: Announcer) -> Ended:

@@ -1,0 +1,143 @@
+"""Real hands, a sink that remembers, and a count of the processes that a task left."""
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+import pytest
+
+from formicary.executors.contract import Limits, Prepared
+from formicary.executors.process_group import Hands
+from formicary.executors.shapes import poll_until
+from formicary.executors.shell import ShellExecutor
+from formicary.runner.core.definition import TaskDefinition
+
+GRACE = 0.3
+
+
+class Remembering:
+    """A sink whose test can wait until some text was written."""
+
+    def __init__(self):
+        self.records = []
+        self.changed = anyio.Event()
+
+    def _add(self, kind, what):
+        self.records.append((kind, what))
+        self.changed.set()
+        self.changed = anyio.Event()
+
+    def cmd(self, text):
+        self._add("cmd", text)
+
+    def out(self, data):
+        self._add("out", bytes(data))
+
+    def sys(self, text):
+        self._add("sys", text)
+
+    @property
+    def output(self):
+        return b"".join(what for kind, what in self.records if kind == "out")
+
+    @property
+    def commands(self):
+        return [what for kind, what in self.records if kind == "cmd"]
+
+    def merged(self):
+        """The records, with outputs that follow each other joined."""
+        found = []
+        for kind, what in self.records:
+            if kind == "out" and found and found[-1][0] == "out":
+                found[-1] = ("out", found[-1][1] + what)
+            else:
+                found.append((kind, what))
+        return found
+
+    async def said(self, text):
+        while text not in self.output:
+            await self.changed.wait()
+
+
+class Family:
+    """The processes whose environment holds this test's token: a task's, wherever they have moved to."""
+
+    def __init__(self):
+        self.token = uuid4().hex
+
+    def members(self):
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.token.encode() in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+        return found
+
+    async def gone(self):
+        """Wait until nobody is left."""
+
+        async def check():
+            return None if self.members() else True
+
+        with anyio.fail_after(10):
+            await poll_until(check, 0.01)
+
+
+@pytest.fixture
+def sink():
+    return Remembering()
+
+
+@pytest.fixture
+def family():
+    return Family()
+
+
+@pytest.fixture
+async def hands():
+    async with Hands(1) as hands:
+        yield hands
+
+
+@pytest.fixture
+def shell(hands):
+    return ShellExecutor(hands, GRACE)
+
+
+@pytest.fixture
+def prepare(tmp_path, family):
+    """Make a Prepared: keywords of the task definition, and `environment`, `limits`, `uid`, `gid`."""
+
+    def make(*, environment=None, limits=None, uid=None, gid=None, base=tmp_path, **task):
+        workspace, run_dir = base / "workspace", base / "run"
+        for folder in (workspace, run_dir):
+            folder.mkdir(exist_ok=True)
+            if uid is not None:
+                os.chown(folder, uid, gid)
+        given = {"PATH": os.defpath, "TOKEN": family.token, "FORMICARY_OUTPUT": str(run_dir / "output")}
+        return Prepared(
+            task_execution_id="1",
+            task=TaskDefinition(task_type="t", **task),
+            environment={**given, **(environment or {})},
+            workspace=workspace,
+            run_dir=run_dir,
+            uid=uid,
+            gid=gid,
+            limits=limits or Limits(),
+        )
+
+    return make
+
+
+@pytest.fixture
+def run(shell, prepare, sink):
+    """Run items in a session of their own."""
+
+    async def run_items(*items, check=True, **prepared):
+        async with shell.open(prepare(**prepared)) as session:
+            return await session.run(items, sink, check=check)
+
+    return run_items
