@@ -135,6 +135,8 @@ class JobRequest(NewRequest):
     execution_id: int | None = None
     executions: int = 0
     has_secrets: bool = False
+    resume_of: int | None = None
+    """The execution whose completed tasks the next one keeps."""
     started_at: float | None = None
     ended_at: float | None = None
     error_code: str = ""

@@ -1,0 +1,155 @@
+"""What the queen keeps in mind: what waits, what runs, what is offered, who has free hands. Never ahead of the disk:
+it is made from the store at the start and changed after a commit only. No I/O here."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import anyio
+
+from formicary.runner.core.execution import Event, Plan
+from formicary.runner.core.messages import Ant, TaskOrder
+from formicary.runner.core.records import JobRequest, Version
+from formicary.runner.core.schedule import AntView, OfferView, Running, Waiting
+
+JobKey = tuple[str, int | None, str]
+
+
+def job_key(request: JobRequest) -> JobKey:
+    """What max_concurrency counts by."""
+    return (request.organization_id, request.repository_id, request.job_type)
+
+
+@dataclass(slots=True)
+class Live:
+    """An execution that has not ended, and what its tasks are rendered from."""
+
+    execution_id: int
+    request: JobRequest
+    version: Version
+    plan: Plan
+    secrets: dict[str, str]
+    held: list[Event] = field(default_factory=list)
+    """Events that may wait for the next one (the script runs): one commit less on the way of a short task."""
+
+    @property
+    def job_key(self) -> JobKey:
+        return job_key(self.request)
+
+    @property
+    def seed(self) -> int:
+        return self.execution_id
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A free hand that waits for an order."""
+
+    ready: anyio.Event = field(default_factory=anyio.Event)
+    order: TaskOrder | None = None
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class Offered:
+    live: Live
+    task: str
+    task_execution_id: str
+    fence: int
+    view: OfferView
+
+
+@dataclass(slots=True)
+class Worker:
+    """An ant that is present: its waiting claims and what it runs."""
+
+    ant: Ant
+    claims: deque[Claim] = field(default_factory=deque)
+    running: dict[str, int] = field(default_factory=dict)
+    """task execution id → execution id"""
+    draining: bool = False
+
+    def view(self) -> AntView:
+        ant = self.ant
+        return AntView(ant.ant_id, ant.tags, ant.methods, ant.platform, len(self.claims), ant.hands)
+
+    def take_claim(self) -> Claim | None:
+        while self.claims:
+            claim = self.claims.popleft()
+            if not claim.gone:
+                return claim
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class AntStatus:
+    """An ant as pages and the API show it. `state`: JOINED or DRAINING; `running`: task execution ids."""
+
+    ant_id: str
+    tags: tuple[str, ...]
+    methods: tuple[str, ...]
+    platform: str
+    hands: int
+    free: int
+    state: str
+    running: tuple[str, ...]
+
+
+class Board:
+    def __init__(self) -> None:
+        self.waiting: dict[int, Waiting] = {}
+        self.live: dict[int, Live] = {}
+        self.by_request: dict[int, int] = {}
+        self.offers: dict[str, Offered] = {}
+        self.workers: dict[str, Worker] = {}
+        self._by_job: Counter[JobKey] = Counter()
+        self._by_organization: Counter[str] = Counter()
+
+    def begin(self, live: Live) -> None:
+        self.count(live.job_key, 1)
+        self.place(live)
+
+    def place(self, live: Live) -> None:
+        """Put a live execution whose running is counted already."""
+        self.live[live.execution_id] = live
+        self.by_request[live.request.id] = live.execution_id
+
+    def count(self, key: JobKey, change: int) -> None:
+        """One more or one less running job of this kind."""
+        self._by_job[key] += change
+        self._by_organization[key[0]] += change
+
+    def end(self, execution_id: int) -> Live | None:
+        live = self.live.pop(execution_id, None)
+        if live:
+            self.by_request.pop(live.request.id, None)
+            self.count(live.job_key, -1)
+            for offer in [one for one in self.offers.values() if one.live is live]:
+                del self.offers[offer.task_execution_id]
+        return live
+
+    def running(self) -> Running:
+        return Running(by_job=self._by_job, by_organization=self._by_organization)
+
+    def ants(self) -> list[AntView]:
+        return [worker.view() for worker in self.workers.values() if not worker.draining]
+
+    def holder(self, task_execution_id: str) -> Worker | None:
+        """The present ant that runs this attempt."""
+        return next((one for one in self.workers.values() if task_execution_id in one.running), None)
+
+    def statuses(self) -> Iterator[AntStatus]:
+        for worker in self.workers.values():
+            ant = worker.ant
+            yield AntStatus(
+                ant_id=ant.ant_id,
+                tags=tuple(sorted(ant.tags)),
+                methods=tuple(sorted(ant.methods)),
+                platform=ant.platform,
+                hands=ant.hands,
+                free=max(ant.hands - len(worker.running), 0),
+                state="DRAINING" if worker.draining else "JOINED",
+                running=tuple(worker.running),
+            )

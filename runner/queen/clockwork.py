@@ -1,0 +1,132 @@
+"""Cron: when a registered definition is due, a request is made; what was missed while nothing ran follows its policy.
+
+One request a due time, however often it is looked at: the due time is the request's cause.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import anyio.to_thread
+
+from formicary.runner.core import cron
+from formicary.runner.core.definition import JobDefinition
+from formicary.runner.core.errors import FormicaryError
+from formicary.runner.core.load import load
+from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, Version
+from formicary.runner.queen.requests import checked_params
+from formicary.runner.queen.sources import TAINTED, Sources, git_params
+from formicary.runner.queen.timers import Timers
+from formicary.runner.store import Store, Tx
+
+log = logging.getLogger("formicary.queen")
+
+MAX_MISSED: Final = 100
+
+
+class Clockwork:
+    def __init__(
+        self,
+        store: Store,
+        sources: Sources,
+        timers: Timers,
+        clock: Callable[[], float],
+        created: Callable[[Iterable[JobRequest]], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._sources = sources
+        self._timers = timers
+        self._clock = clock
+        self._created = created
+        self._armed: dict[int, tuple[str, float]] = {}
+
+    def look(self, definitions: Iterable[Definition] | None = None) -> None:
+        """Arm the timers of these definitions (default: all); call it when one has changed."""
+        for definition in self._store.read().definitions() if definitions is None else definitions:
+            job = self._job(definition)
+            if job is None or not job.cron_trigger:
+                self._armed.pop(definition.id, None)
+                continue
+            last = self._store.read().cron_last(definition.id)
+            due = cron.next_after(job.cron_trigger, job.timezone, last if last is not None else self._clock())
+            self._arm(definition.id, f"{job.cron_trigger} {job.timezone}", due)
+
+    def _arm(self, definition_id: int, expression: str, due: float) -> None:
+        if self._armed.get(definition_id) != (expression, due):
+            self._armed[definition_id] = (expression, due)
+            self._timers.at(due, lambda: self._fire(definition_id, expression, due))
+
+    async def _fire(self, definition_id: int, expression: str, due: float) -> None:
+        if self._armed.get(definition_id) != (expression, due):
+            return  # the definition has changed since
+        try:
+            await self._make(definition_id, due)
+        except FormicaryError:
+            log.exception("the scheduled run of definition %d could not be made", definition_id)
+        definition = self._store.read().definition(definition_id)
+        self.look([definition] if definition else [])
+
+    async def _make(self, definition_id: int, due: float) -> None:
+        reader = self._store.read()
+        definition = reader.definition(definition_id)
+        job = self._job(definition) if definition else None
+        version = reader.version(definition.version_id) if definition and definition.version_id else None
+        repository = reader.repository(definition.repository_id) if definition and definition.repository_id else None
+        if definition is None or job is None or version is None or repository is None:
+            return
+        now = self._clock()
+        times = cron.due(job.cron_trigger, job.timezone, due - 1, now, job.cron_missed, MAX_MISSED)
+        params = await anyio.to_thread.run_sync(self._params, repository, definition)
+        new = [_request(definition, job, version, repository, params, at) for at in times]
+
+        def change(tx: Tx) -> list[JobRequest]:
+            tx.set_cron_last(definition.id, now)
+            return [request for one in new for request, fresh in [tx.create_request(one)] if fresh]
+
+        await self._created(await self._store.write(change))
+
+    def _params(self, repository: Repository, definition: Definition) -> dict[str, object]:
+        git = self._sources.git(repository.path)
+        ref = f"refs/heads/{repository.tracked_branch}"
+        return dict(git_params(git, repository, ref=ref, commit=definition.commit, before=None, event="schedule"))
+
+    def _job(self, definition: Definition) -> JobDefinition | None:
+        if definition.disabled or definition.version_id is None or definition.state == "Orphaned":
+            return None
+        version = self._store.read().version(definition.version_id)
+        if version is None or "cron_trigger" not in version.text:
+            return None
+        loaded = load(version.text, path=version.path)
+        return loaded[version.index].definition if version.index < len(loaded) else None
+
+
+def _request(
+    definition: Definition,
+    job: JobDefinition,
+    version: Version,
+    repository: Repository,
+    git: dict[str, object],
+    at: float,
+) -> NewRequest:
+    params, secrets = checked_params(job, {})
+    return NewRequest.model_validate(
+        {
+            "organization_id": definition.organization_id,
+            "repository_id": definition.repository_id,
+            "version_id": version.id,
+            "job_type": definition.job_type,
+            "event": "schedule",
+            "ref": f"refs/heads/{repository.tracked_branch}",
+            "commit": definition.commit,
+            "source_path": repository.path,
+            "cause_key": f"cron:{definition.id}:{at:.0f}",
+            "params": {**params, **git},
+            "secret_params": secrets,
+            "tainted": tuple(sorted(name for name in git if name in TAINTED)),
+            "priority": job.priority,
+            "max_concurrency": job.max_concurrency,
+            "created_by": "cron",
+        }
+    )

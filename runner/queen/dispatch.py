@@ -1,0 +1,277 @@
+"""The dispatcher: woken by every change, it gives ready tasks and waiting requests to the hands that are free.
+
+Ready tasks of running executions go first, then new executions are admitted. An admitted request's first task is
+claimed in the same transaction that makes its execution, so two durable commits stand between a request and its script.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio
+
+from formicary.runner.core.errors import ERR_DEFINITION, ERR_LOST, DefinitionError, FormicaryError
+from formicary.runner.core.execution import Begin, Claimed, Execution, Finished, Offer, OfferReturned, Order, Plan
+from formicary.runner.core.plan import begin, decide
+from formicary.runner.core.records import JobRequest, Lease, Version
+from formicary.runner.core.schedule import Admission, Admitted, Limits, admit, match
+from formicary.runner.core.states import State
+from formicary.runner.queen.board import Board, Claim, Live, Offered, Worker, job_key
+from formicary.runner.queen.changes import Change
+from formicary.runner.queen.engine import Engine, Step, definition_result
+from formicary.runner.queen.orders import make_order, render_plan
+from formicary.runner.store import Tx
+
+log = logging.getLogger("formicary.queen")
+
+
+@dataclass(slots=True)
+class _Start:
+    """A request on its way to become an execution."""
+
+    request: JobRequest
+    version: Version
+    secrets: dict[str, str]
+    plan: Plan
+    worker: Worker | None
+    claim: Claim | None
+    live: Live | None = None
+    claimed: str = ""
+    orders: tuple[Order, ...] = ()
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    engine: Engine
+    versions: Callable[[int], Version | None]
+    lease_seconds: float
+    url: str
+    limits: Limits = field(default_factory=Limits)
+    watch_lease: Callable[[Lease], None] = lambda lease: None
+    paused: bool = False
+    """Draining: nothing new is admitted, what runs goes on."""
+    _due: float = 0.0
+
+    @property
+    def board(self) -> Board:
+        return self.engine.board
+
+    async def run(self) -> None:
+        """Pass after pass, for ever; one at a time."""
+        while True:
+            await self.engine.wake.wait()
+            self.engine.wake = anyio.Event()
+            await self._post()
+            jobs = self._claims() + self._admissions()
+            if len(jobs) == 1:
+                await jobs[0]()
+            elif jobs:
+                async with anyio.create_task_group() as group:
+                    for job in jobs:
+                        group.start_soon(job)
+
+    async def _post(self) -> None:
+        while self.engine.mail:
+            mail, self.engine.mail = self.engine.mail, []
+            for execution_id, event in mail:
+                await self.engine.feed(execution_id, event)
+
+    def look(self) -> Admitted:
+        """What would be admitted now, and why the rest is not."""
+        return admit(self.board.waiting.values(), self.board.running(), self.limits, self.board.ants(), self._now())
+
+    def _now(self) -> float:
+        return self.engine.clock()
+
+    # Ready tasks of running executions
+
+    def _claims(self) -> list[Callable[[], Awaitable[None]]]:
+        board = self.board
+        if not board.offers:
+            return []
+        jobs: list[Callable[[], Awaitable[None]]] = []
+        for task_execution_id, ant_id in match([one.view for one in board.offers.values()], board.ants()):
+            worker = board.workers[ant_id]
+            claim = worker.take_claim()
+            if claim is not None:
+                offered = board.offers.pop(task_execution_id)
+                jobs.append(lambda o=offered, w=worker, c=claim: self._claim(o, w, c))  # type: ignore[misc]
+        return jobs
+
+    async def _claim(self, offered: Offered, worker: Worker, claim: Claim) -> None:
+        live, event = offered.live, Claimed(offered.task_execution_id, offered.fence, worker.ant.ant_id)
+
+        def change(tx: Tx) -> Step:
+            step = self.engine.step(tx, live, (event,))
+            if step.changed:
+                tx.set_lease(self._lease(live, event, offered.task, tx.now))
+            return step
+
+        step = await self.engine.store.write(change)
+        if not step.changed or step.execution is None:
+            worker.claims.appendleft(claim)
+            return
+        self.engine.obey(live, step)
+        self._hand_over(live, step.execution, offered.task_execution_id, worker, claim)
+
+    # Waiting requests
+
+    def _admissions(self) -> list[Callable[[], Awaitable[None]]]:
+        board = self.board
+        if self.paused or not board.waiting:
+            return []
+        admitted = admit(board.waiting.values(), board.running(), self.limits, board.ants(), self._now())
+        if admitted.next_at is not None and admitted.next_at != self._due:
+            self._due = admitted.next_at
+            self.engine.timers.at(admitted.next_at, self._ring)
+        return [job for admission in admitted.admissions if (job := self._admission(admission)) is not None]
+
+    async def _ring(self) -> None:
+        self.engine.ring()
+
+    def _admission(self, admission: Admission) -> Callable[[], Awaitable[None]] | None:
+        worker = self.board.workers.get(admission.ant_id or "")
+        claim = worker.take_claim() if worker else None
+        if admission.ant_id and claim is None:
+            return None
+        waiting = self.board.waiting.pop(admission.request_id)
+        self.board.count(waiting.job_key, 1)  # type: ignore[arg-type]  # a JobKey, which the core need not know
+        return lambda: self._admit(admission.request_id, worker, claim)
+
+    async def _admit(self, request_id: int, worker: Worker | None, claim: Claim | None) -> None:
+        reader = self.engine.store.read()
+        request = reader.request(request_id)
+        if request is None or request.state is not State.PENDING:
+            return self._give_up(request, worker, claim)
+        try:
+            start = self._prepare(request, worker, claim)
+        except DefinitionError as error:
+            self._give_up(request, worker, claim)
+            await self.end_waiting(request, State.FAILED, ERR_DEFINITION, str(error))
+            return
+        try:
+            step = await self.engine.store.write(lambda tx: self._begin(tx, start))
+        except FormicaryError as error:
+            log.exception("request %d could not be started", request_id)
+            self._give_up(request, worker, claim)
+            await self.end_waiting(request, State.FAILED, ERR_LOST, str(error))
+            return
+        if start.live is None or step.execution is None:
+            return self._give_up(request, worker, claim)
+        self._began(start, start.live, step.execution)
+
+    def _prepare(self, request: JobRequest, worker: Worker | None, claim: Claim | None) -> _Start:
+        version = self.versions(request.version_id)
+        assert version is not None, "a request's version is never deleted before it"
+        secrets = self.engine.store.read().secret_params(request.id) if request.has_secrets else {}
+        plan = render_plan(request, version, secrets, self._now())
+        return _Start(request, version, secrets, plan, worker, claim)
+
+    def _begin(self, tx: Tx, start: _Start) -> Step:
+        request = tx.request(start.request.id)
+        if request is None or request.state is not State.PENDING:
+            return Step(None)
+
+        def make(execution_id: int) -> Execution:
+            live = start.live = Live(execution_id, start.request, start.version, start.plan, start.secrets)
+            execution = begin(execution_id, request.id, start.plan, tx.now)
+            execution, start.orders = decide(execution, start.plan, Begin(), tx.now, live.seed)
+            return self._claim_first(tx, start, live, execution)
+
+        execution = tx.create_execution(request.id, make, start.plan)
+        if start.live and start.claimed:
+            run, attempt = execution.attempt(start.claimed) or (None, None)
+            if run and attempt and start.worker:
+                event = Claimed(attempt.id, attempt.fence, start.worker.ant.ant_id)
+                tx.set_lease(self._lease(start.live, event, run.name, tx.now))
+        if execution.ended_at is not None and start.live:
+            self.engine.owe(tx, start.live)
+        return Step(execution, start.orders, True)
+
+    def _claim_first(self, tx: Tx, start: _Start, live: Live, execution: Execution) -> Execution:
+        """Let the ant that made room take the first task that it can run, in the same change."""
+        worker = start.worker
+        if worker is None:
+            return execution
+        for order in start.orders:
+            if not isinstance(order, Offer):
+                continue
+            task = start.plan.definition.task(order.task)
+            fits = frozenset(task.tags) <= worker.ant.tags and task.method in worker.ant.methods
+            if fits and not task.except_:
+                event = Claimed(order.task_execution_id, order.fence, worker.ant.ant_id)
+                execution, more = decide(execution, start.plan, event, tx.now, live.seed)
+                start.orders = tuple(one for one in start.orders if one is not order) + more
+                start.claimed = order.task_execution_id
+                return execution
+        return execution
+
+    def _began(self, start: _Start, live: Live, execution: Execution) -> None:
+        self.board.place(live)
+        self.engine.obey(live, Step(execution, start.orders, True))
+        if start.worker is None or start.claim is None:
+            return
+        if start.claimed:
+            self._hand_over(live, execution, start.claimed, start.worker, start.claim)
+        else:
+            start.worker.claims.appendleft(start.claim)
+            self.engine.ring()
+
+    def _give_up(self, request: JobRequest | None, worker: Worker | None, claim: Claim | None) -> None:
+        if request is not None:
+            self.board.count(job_key(request), -1)
+        if worker and claim:
+            worker.claims.appendleft(claim)
+        self.engine.ring()
+
+    async def end_waiting(
+        self, request: JobRequest, state: State, code: str, message: str, *, reason: str = ""
+    ) -> None:
+        """End a request that never began."""
+
+        def change(tx: Tx) -> None:
+            now = tx.request(request.id)
+            if now is not None and now.state is State.PENDING:
+                tx.end_request(request.id, state, reason=reason, error_code=code, error_message=message)
+
+        await self.engine.store.write(change)
+        self.board.waiting.pop(request.id, None)
+        self.engine.changes.publish(
+            Change("request", request.organization_id, request.repository_id, request.id, state=state)
+        )
+
+    # Handing over
+
+    def _lease(self, live: Live, event: Claimed, task: str, now: float) -> Lease:
+        return Lease.model_construct(
+            task_execution_id=event.task_execution_id,
+            execution_id=live.execution_id,
+            request_id=live.request.id,
+            task_type=task,
+            ant_id=event.ant_id,
+            fence=event.fence,
+            deadline=now + self.lease_seconds,
+        )
+
+    def _hand_over(self, live: Live, execution: Execution, attempt_id: str, worker: Worker, claim: Claim) -> None:
+        found = execution.attempt(attempt_id)
+        assert found is not None, "just claimed"
+        run, attempt = found
+        claimed = Claimed(attempt.id, attempt.fence, worker.ant.ant_id)
+        self.watch_lease(self._lease(live, claimed, run.name, self._now()))
+        try:
+            order = make_order(
+                live, execution, run, attempt, now=self._now(), lease_seconds=self.lease_seconds, url=self.url
+            )
+        except DefinitionError as error:
+            self.engine.post(execution.id, Finished(attempt.id, attempt.fence, definition_result(error)))
+            worker.claims.appendleft(claim)
+            return
+        if claim.gone:
+            self.engine.post(execution.id, OfferReturned(attempt.id, attempt.fence))
+            return
+        worker.running[attempt.id] = execution.id
+        claim.order = order
+        claim.ready.set()

@@ -1,0 +1,218 @@
+"""Feeds events to executions and obeys the orders that follow, after they are on disk.
+
+An event's load → decide → save is one change in the store. Orders are carried out after its commit; at start they are
+made again from what the store says (`outstanding`), so whatever is obeyed twice is harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import anyio
+
+from formicary.runner.bus import Bus
+from formicary.runner.core.errors import ERR_DEFINITION, DefinitionError
+from formicary.runner.core.execution import (
+    AntLost,
+    Attempt,
+    Ended,
+    Event,
+    Execution,
+    Finished,
+    Offer,
+    OfferReturned,
+    Order,
+    Plan,
+    Result,
+    Stop,
+    WakeAt,
+    Withdraw,
+)
+from formicary.runner.core.plan import decide
+from formicary.runner.core.schedule import OfferView
+from formicary.runner.core.states import TERMINAL, State
+from formicary.runner.queen.board import Board, Live, Offered
+from formicary.runner.queen.changes import Change, Changes
+from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.orders import render_task
+from formicary.runner.queen.timers import Timers
+from formicary.runner.store import Store, Tx
+
+log = logging.getLogger("formicary.queen")
+
+#: How long the news that a script runs may wait for the next event of its execution, seconds.
+HOLD: Final = 0.01
+TRUE: Final = "true"
+
+
+@dataclass(slots=True)
+class Step:
+    """What one change did to an execution."""
+
+    execution: Execution | None
+    orders: tuple[Order, ...] = ()
+    changed: bool = False
+
+
+@dataclass(slots=True)
+class Engine:
+    store: Store
+    bus: Bus
+    board: Board
+    changes: Changes
+    logs: Logs
+    timers: Timers
+    clock: Callable[[], float]
+    effects: Mapping[str, Callable[[Live], Mapping[str, Any] | None]] = field(default_factory=dict)
+    """What is owed to the outside when a request has changed its state: kind → payload (None = nothing)."""
+    wake: anyio.Event = field(default_factory=anyio.Event)
+    mail: list[tuple[int, Event]] = field(default_factory=list)
+    """Events that were met where nobody could wait for the disk; the dispatcher feeds them first."""
+
+    def ring(self) -> None:
+        """Wake the dispatcher."""
+        self.wake.set()
+
+    def post(self, execution_id: int, event: Event) -> None:
+        self.mail.append((execution_id, event))
+        self.ring()
+
+    async def feed(self, execution_id: int, *events: Event) -> None:
+        """Move an execution by these events and obey what follows; on disk when this returns."""
+        live = self.board.live.get(execution_id)
+        if live is None:
+            return
+        held, live.held = live.held, []
+        batch = (*held, *events)
+        if batch:
+            step = await self.store.write(lambda tx: self.step(tx, live, batch))
+            self.obey(live, step)
+
+    def hold(self, execution_id: int, event: Event) -> None:
+        """Feed this event with the next one, or on its own a moment later."""
+        live = self.board.live.get(execution_id)
+        if live is None:
+            return
+        if not live.held:
+            self.timers.at(self.clock() + HOLD, lambda: self.feed(execution_id))
+        live.held.append(event)
+
+    def step(self, tx: Tx, live: Live, events: Sequence[Event]) -> Step:
+        """Within a change: load, decide, save."""
+        before = tx.execution(live.execution_id)
+        if before is None or before.state in TERMINAL:
+            return Step(before)
+        execution, orders = self.advance(before, live.plan, events, live.seed, tx.now)
+        if execution is before:
+            return Step(before)
+        self.save(tx, live, execution, events)
+        return Step(execution, orders, True)
+
+    @staticmethod
+    def advance(
+        execution: Execution, plan: Plan, events: Sequence[Event], seed: int, now: float
+    ) -> tuple[Execution, tuple[Order, ...]]:
+        orders: list[Order] = []
+        for event in events:
+            execution, more = decide(execution, plan, event, now, seed)
+            orders.extend(more)
+        return execution, tuple(orders)
+
+    def save(self, tx: Tx, live: Live, execution: Execution, events: Sequence[Event]) -> None:
+        tx.save_execution(execution)
+        if execution.state in TERMINAL:
+            self.owe(tx, live)
+            return
+        for event in events:
+            if isinstance(event, (Finished, AntLost, OfferReturned)):
+                tx.drop_lease(event.task_execution_id)
+
+    def owe(self, tx: Tx, live: Live) -> None:
+        for kind, payload_of in self.effects.items():
+            payload = payload_of(live)
+            if payload is not None:
+                tx.owe(kind, f"request:{live.request.id}", payload)
+
+    def obey(self, live: Live, step: Step) -> None:
+        """After the commit: carry out the orders and tell who watches."""
+        execution = step.execution
+        if execution is None or not step.changed:
+            return
+        for order in step.orders:
+            self._obey_one(live, execution, order)
+        self._tell(live, execution)
+        self.ring()
+
+    def _obey_one(self, live: Live, execution: Execution, order: Order) -> None:
+        match order:
+            case Offer():
+                self._offer(live, execution, order)
+            case Withdraw():
+                self.board.offers.pop(order.task_execution_id, None)
+            case Stop():
+                worker = self.board.holder(order.task_execution_id)
+                if worker:
+                    self.bus.stop(worker.ant.ant_id, order.task_execution_id)
+            case WakeAt():
+                event = order.event
+                self.timers.at(order.at, lambda: self.feed(order.execution_id, event))
+            case Ended():
+                self._ended(live, execution)
+
+    def _offer(self, live: Live, execution: Execution, order: Offer) -> None:
+        found = execution.attempt(order.task_execution_id)
+        if found is None or found[1].state is not State.READY:
+            return
+        verdict = self.excepted(live, execution, order.task)
+        if verdict is not None:
+            self.post(execution.id, Finished(order.task_execution_id, order.fence, verdict))
+            return
+        task = live.plan.definition.task(order.task)
+        view = OfferView(
+            task_execution_id=order.task_execution_id,
+            priority=live.request.priority,
+            ready_at=found[1].ready_at or 0.0,
+            tags=frozenset(task.tags),
+            methods=frozenset({task.method}),
+            trusted=live.request.trusted,
+        )
+        self.board.offers[order.task_execution_id] = Offered(
+            live, order.task, order.task_execution_id, order.fence, view
+        )
+
+    def excepted(self, live: Live, execution: Execution, name: str) -> Result | None:
+        """The result of a task that its `except` keeps from running, or whose `except` cannot be rendered."""
+        if not live.plan.definition.task(name).except_:
+            return None
+        run = execution.tasks[name]
+        try:
+            task, _ = render_task(live, execution, run, run.last or Attempt(id="", number=1, fence=0), self.clock())
+        except DefinitionError as error:
+            return definition_result(error)
+        return Result(excepted=True) if TRUE in task.except_ else None
+
+    def _ended(self, live: Live, execution: Execution) -> None:
+        self.board.end(execution.id)
+        for run in execution.tasks.values():
+            for attempt in run.attempts:
+                self.logs.close(attempt.id)
+
+    def _tell(self, live: Live, execution: Execution) -> None:
+        request = live.request
+        self.changes.publish(
+            Change(
+                "request",
+                organization_id=request.organization_id,
+                repository_id=request.repository_id,
+                request_id=request.id,
+                state=execution.state,
+            )
+        )
+
+
+def definition_result(error: DefinitionError) -> Result:
+    """A task whose rendering failed: the user's to mend, never repeated."""
+    return Result(error_code=ERR_DEFINITION, error_message=str(error))

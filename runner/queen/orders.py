@@ -1,0 +1,155 @@
+"""An order for an ant: the attempt's own task, rendered now, with its environment. Pure but for what it is given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from formicary.runner.core import load
+from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
+from formicary.runner.core.execution import Attempt, Execution, Plan, TaskRun
+from formicary.runner.core.messages import Input, Source, TaskOrder
+from formicary.runner.core.names import Names, environment, names_for
+from formicary.runner.core.records import JobRequest, Version
+from formicary.runner.queen.board import Live
+
+
+def built_in(request: JobRequest, now: float, *, started_at: float | None = None, retry: int = 0) -> dict[str, Value]:
+    """The names that nothing shadows, but for the task's own. Dates are UTC."""
+    day = time.gmtime(now)
+    return {
+        "JobID": request.id,
+        "JobType": request.job_type,
+        "JobRetry": retry,
+        "JobElapsedSecs": int(now - (started_at or now)),
+        "UserID": request.created_by or "system",
+        "OrganizationID": request.organization_id,
+        "DateYear": day.tm_year,
+        "DateMonth": day.tm_mon,
+        "DateDay": day.tm_mday,
+        "YearDay": day.tm_yday,
+        "FullDate": time.strftime("%Y-%m-%d", day),
+        "EpochSecs": int(now),
+    }
+
+
+def render_plan(request: JobRequest, version: Version, secrets: Mapping[str, str], now: float) -> Plan:
+    """The definition as this request's execution follows it. Raises DefinitionError."""
+    names = _names(None, request, secrets, built_in(request, now))
+    planned = load.plan(version.text, version.index, names, path=version.path)
+    return Plan(definition=planned.definition, tainted=tuple(sorted(planned.tainted)))
+
+
+def make_order(
+    live: Live, execution: Execution, run: TaskRun, attempt: Attempt, *, now: float, lease_seconds: float, url: str
+) -> TaskOrder:
+    """Render the task of this attempt. Raises DefinitionError."""
+    request = live.request
+    task, names = render_task(live, execution, run, attempt, now)
+    values = environment(names, task)
+    return TaskOrder(
+        task_execution_id=attempt.id,
+        fence=attempt.fence,
+        request_id=request.id,
+        execution_id=execution.id,
+        organization_id=request.organization_id,
+        repository_id=request.repository_id,
+        job_type=request.job_type,
+        attempt=attempt.number,
+        lease_seconds=lease_seconds,
+        task=task,
+        environment={**values.variables, **_ci(request, url)},
+        files=values.files,
+        secrets=dict(live.secrets),
+        notes=values.notes,
+        source=_source(live, task),
+        inputs=_inputs(execution, task),
+        trusted=request.trusted,
+    )
+
+
+def render_task(
+    live: Live, execution: Execution, run: TaskRun, attempt: Attempt, now: float
+) -> tuple[TaskDefinition, Names]:
+    """The attempt's own task and the names it was made from. Raises DefinitionError."""
+    own: dict[str, Value] = {"TaskType": run.name, "TaskRetry": run.failures + run.lost}
+    names = _names(
+        live.plan.definition,
+        live.request,
+        live.secrets,
+        built_in(live.request, now, started_at=execution.started_at, retry=execution.job_retry) | own,
+        outputs=_outputs(execution),
+        tainted_variables=live.plan.tainted,
+        task=live.plan.definition.task(run.name),
+    )
+    return load.attempt(live.version.text, live.version.index, names, run.name, path=live.version.path), names
+
+
+def _names(
+    job: JobDefinition | None,
+    request: JobRequest,
+    secrets: Mapping[str, str],
+    built_in: Mapping[str, Value],
+    *,
+    outputs: Mapping[str, Mapping[str, Value]] | None = None,
+    tainted_variables: tuple[str, ...] = (),
+    task: TaskDefinition | None = None,
+) -> Names:
+    return names_for(
+        job,
+        built_in=built_in,
+        params=request.params,
+        tainted_params=frozenset(request.tainted) | frozenset(tainted_variables),
+        secrets=secrets,
+        outputs=outputs or {},
+        outputs_tainted=bool(request.tainted),
+        task=task,
+    )
+
+
+def _outputs(execution: Execution) -> dict[str, Mapping[str, Value]]:
+    """Outputs of the finished tasks, in the order in which they ended."""
+    done = [run.last for run in execution.tasks.values() if run.last and run.last.ended_at and run.last.outputs]
+    names = {run.last.id: run.name for run in execution.tasks.values() if run.last}
+    return {names[last.id]: last.outputs for last in sorted(done, key=lambda last: last.ended_at or 0.0)}
+
+
+def _inputs(execution: Execution, task: TaskDefinition) -> tuple[Input, ...]:
+    found: list[Input] = []
+    for name in task.dependencies:
+        run = execution.tasks.get(name)
+        if run and run.last:
+            found.extend(Input(task_type=name, artifact=artifact) for artifact in run.last.artifacts)
+    return tuple(found)
+
+
+def _source(live: Live, task: TaskDefinition) -> Source:
+    request = live.request
+    path = request.source_path
+    if not task.checkout.enabled or not path:
+        return Source()
+    if not request.commit:
+        return Source(kind="tree", path=path)
+    return Source(
+        kind="commit",
+        path=path,
+        commit=request.commit,
+        branch=request.ref.removeprefix("refs/heads/") if request.ref.startswith("refs/heads/") else "",
+        depth=task.checkout.depth,
+    )
+
+
+def _ci(request: JobRequest, url: str) -> dict[str, str]:
+    """What common tools look for to see that they run in CI."""
+    branch = str(request.params.get("GitBranch") or "")
+    tag = str(request.params.get("GitTag") or "")
+    found = {"CI": "true", "FORMICARY": "true", "CI_JOB_NAME": request.job_type}
+    if request.commit:
+        found["CI_COMMIT_SHA"] = request.commit
+    if branch:
+        found["CI_COMMIT_BRANCH"] = branch
+    if tag:
+        found["CI_COMMIT_TAG"] = tag
+    if url:
+        found["CI_PIPELINE_URL"] = f"{url}/requests/{request.id}"
+    return found

@@ -1,0 +1,284 @@
+"""The queen: her parts wired together, and the verbs that people, the API and the reconciler use."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import anyio
+from anyio.abc import TaskStatus
+
+from formicary.runner.bus import Bus
+from formicary.runner.core.definition import JobDefinition
+from formicary.runner.core.errors import ERR_CANCELLED, ERR_DEFINITION, Conflict, DefinitionError, NotFound
+from formicary.runner.core.execution import AntLost, CancelAsked
+from formicary.runner.core.load import load
+from formicary.runner.core.plan import outstanding
+from formicary.runner.core.records import JobRequest, Version
+from formicary.runner.core.schedule import Limits, Waiting
+from formicary.runner.core.states import LEASED, TERMINAL, State
+from formicary.runner.queen.ask import Ask
+from formicary.runner.queen.board import AntStatus, Board, Live, job_key
+from formicary.runner.queen.changes import Change, Changes
+from formicary.runner.queen.clockwork import Clockwork
+from formicary.runner.queen.desk import QueensDesk
+from formicary.runner.queen.dispatch import Dispatcher
+from formicary.runner.queen.engine import TRUE, Engine, Step
+from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.orders import render_plan
+from formicary.runner.queen.requests import Requests
+from formicary.runner.queen.sources import Sources
+from formicary.runner.queen.timers import Timers
+from formicary.runner.store import Store
+
+log = logging.getLogger("formicary.queen")
+
+REMEMBERED_VERSIONS: Final = 512
+EMBEDDED: Final = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class QueenSettings:
+    """`lease_seconds`: how long an ant may be silent. `effects`: what is owed outside when a request has moved."""
+
+    url: str = ""
+    lease_seconds: float = 30.0
+    limits: Limits = field(default_factory=Limits)
+    effects: Mapping[str, Callable[[Live], Mapping[str, Any] | None]] = field(default_factory=dict)
+
+
+class Queen:
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        logs: Logs,
+        sources: Sources,
+        settings: QueenSettings | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        settings = settings or QueenSettings()
+        self.store = store
+        self.logs = logs
+        self.changes = Changes()
+        self._bus = bus
+        self._clock = clock
+        self._timers = Timers(clock)
+        self._board = Board()
+        self._versions: OrderedDict[int, tuple[Version, JobDefinition | None]] = OrderedDict()
+        self._engine = Engine(store, bus, self._board, self.changes, logs, self._timers, clock, settings.effects)
+        self._desk = QueensDesk(self._engine, settings.lease_seconds)
+        self._dispatcher = Dispatcher(
+            self._engine,
+            self.version,
+            settings.lease_seconds,
+            settings.url,
+            settings.limits,
+            watch_lease=self._desk.watch,
+        )
+        self._requests = Requests(store, sources)
+        self.clockwork = Clockwork(store, sources, self._timers, clock, self.created)
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Take up what was going on, then go on until the scope is left."""
+        async with self._bus.serve(self._desk), anyio.create_task_group() as group:
+            await self._recover()
+            self.clockwork.look()
+            group.start_soon(self._dispatcher.run, name="dispatcher")
+            group.start_soon(self._timers.run, name="timers")
+            task_status.started()
+
+    # What may be asked of her
+
+    async def submit(self, ask: Ask) -> tuple[JobRequest, bool]:
+        """Ask for a job. (request, False) where its user_key is alive already. Raises UserError, WorldError."""
+        request, new = await self._requests.submit(ask)
+        if new:
+            await self.created([request])
+        return request, new
+
+    async def created(self, requests: Iterable[JobRequest]) -> None:
+        """These requests are on disk; those that are PENDING wait from now on."""
+        for request in requests:
+            if request.state is State.PENDING:
+                await self._wait(request)
+            self._changed(request, request.state)
+
+    async def cancel(self, request_id: int, *, by: str, reason: str = "") -> JobRequest:
+        """End it: running tasks are stopped, always_run tasks still run; a second cancel ends those too.
+
+        Raises NotFound, Conflict where it has ended.
+        """
+        request = self._must_have(request_id)
+        if request.state in TERMINAL:
+            raise Conflict(f"request {request_id} has ended already: {request.state}")
+        execution_id = self._board.by_request.get(request_id)
+        if execution_id is None:
+            message = f"cancelled by {by}" + (f": {reason}" if reason else "")
+            await self._dispatcher.end_waiting(request, State.CANCELLED, ERR_CANCELLED, message)
+        else:
+            await self._engine.feed(execution_id, CancelAsked(by, reason))
+        return self._must_have(request_id)
+
+    async def restart(self, request_id: int, *, by: str, hard: bool = False, failed: bool = False) -> JobRequest:
+        """Run an ended request again, as a new execution of the same text and parameters. Raises NotFound, Conflict.
+
+        `failed` keeps the completed tasks of the last execution; `hard` says that nothing is kept (the default).
+        """
+        request = self._must_have(request_id)
+        if request.state not in TERMINAL:
+            raise Conflict(f"request {request_id} is still {request.state}; cancel it first")
+        if request.has_secrets:
+            raise Conflict(
+                f"request {request_id} had secret parameters, which are forgotten at its end; submit it anew"
+            )
+        keep = failed and not hard
+        reopened = await self.store.write(lambda tx: tx.reopen_request(request_id, keep=keep, by=by))
+        await self.created([reopened])
+        return reopened
+
+    def why(self, request_id: int) -> str:
+        """Why it is in the state it is in, in one sentence. Raises NotFound."""
+        request = self._must_have(request_id)
+        if request_id in self._board.waiting:
+            return self._dispatcher.look().reason(request_id)
+        if request.state in TERMINAL:
+            return request.error_message or request.reason or f"it is {request.state}"
+        execution = self.store.read().execution(request.execution_id) if request.execution_id else None
+        if execution is None:
+            return f"it is {request.state}"
+        if execution.cancelled:
+            return f"it is being cancelled: {execution.cancel_reason}"
+        busy = [run.name for run in execution.tasks.values() if run.state in LEASED]
+        ready = [run.name for run in execution.tasks.values() if run.state is State.READY]
+        if busy:
+            return f"it runs {', '.join(f'`{name}`' for name in busy)}"
+        if ready:
+            return f"`{ready[0]}` waits for a free hand of an ant that can run it"
+        return "it waits to be tried again"
+
+    def ants(self) -> list[AntStatus]:
+        return list(self._board.statuses())
+
+    def health(self) -> dict[str, str]:
+        """Part → "" if it is well, else what is wrong with it."""
+        return {"queen": "", "ants": "" if self._board.workers else "no ant is there"}
+
+    def busy(self) -> int:
+        """How many executions have not ended."""
+        return len(self._board.live)
+
+    async def drain(self) -> None:
+        """Admit nothing new and return once nothing runs; bound it with a scope."""
+        self._dispatcher.paused = True
+        with self.changes.subscribe() as news:
+            while self._board.live:
+                await news.next()
+
+    # Within
+
+    def version(self, version_id: int) -> Version | None:
+        found = self._version(version_id)
+        return found[0] if found else None
+
+    def _version(self, version_id: int) -> tuple[Version, JobDefinition | None] | None:
+        known = self._versions.get(version_id)
+        if known is None:
+            version = self.store.read().version(version_id)
+            if version is None:
+                return None
+            known = self._versions[version_id] = (version, _definition(version))
+            while len(self._versions) > REMEMBERED_VERSIONS:
+                self._versions.popitem(last=False)
+        return known
+
+    async def _wait(self, request: JobRequest) -> None:
+        """Put it among the waiting, unless its skip_if (or its text) ends it at once."""
+        found = self._version(request.version_id)
+        job = found[1] if found else None
+        if found and job and job.skip_if and await self._skipped(request, found[0]):
+            return
+        self._board.waiting[request.id] = waiting(request, job)
+        self._engine.ring()
+
+    async def _skipped(self, request: JobRequest, version: Version) -> bool:
+        secrets = self.store.read().secret_params(request.id) if request.has_secrets else {}
+        try:
+            plan = render_plan(request, version, secrets, self._clock())
+        except DefinitionError as error:
+            await self._dispatcher.end_waiting(request, State.FAILED, ERR_DEFINITION, str(error))
+            return True
+        if TRUE not in plan.definition.skip_if:
+            return False
+        await self._dispatcher.end_waiting(request, State.SKIPPED, "", "", reason="its skip_if is true")
+        return True
+
+    def _must_have(self, request_id: int) -> JobRequest:
+        request = self.store.read().request(request_id)
+        if request is None:
+            raise NotFound(f"there is no request {request_id}")
+        return request
+
+    def _changed(self, request: JobRequest, state: State) -> None:
+        self.changes.publish(Change("request", request.organization_id, request.repository_id, request.id, state=state))
+
+    async def _recover(self) -> None:
+        """Make the board from the store; what an embedded ant ran when the process ended is lost (D12)."""
+        reader = self.store.read()
+        leases = {lease.task_execution_id: lease for lease in reader.leases()}
+        for execution_id in reader.live_executions():
+            await self._recover_one(execution_id)
+        for live in list(self._board.live.values()):
+            execution = self.store.read().execution(live.execution_id)
+            for run in execution.tasks.values() if execution else ():
+                attempt = run.last
+                if attempt is None or attempt.state not in LEASED:
+                    continue
+                lease = leases.get(attempt.id)
+                if lease and lease.ant_id != EMBEDDED:
+                    self._desk.watch(lease)
+                else:
+                    lost = AntLost(attempt.id, attempt.fence, "the server stopped while it ran")
+                    await self._engine.feed(live.execution_id, lost)
+        for request in reader.waiting():
+            await self._wait(request)
+
+    async def _recover_one(self, execution_id: int) -> None:
+        reader = self.store.read()
+        execution, plan = reader.execution(execution_id), reader.plan(execution_id)
+        request = reader.request(execution.request_id) if execution else None
+        version = self.version(request.version_id) if request else None
+        if execution is None or plan is None or request is None or version is None:
+            log.error("execution %d cannot be taken up: its rows are incomplete", execution_id)
+            return
+        secrets = reader.secret_params(request.id) if request.has_secrets else {}
+        live = Live(execution_id, request, version, plan, secrets)
+        self._board.begin(live)
+        self._engine.obey(live, Step(execution, outstanding(execution, plan, self._clock()), True))
+
+
+def waiting(request: JobRequest, job: JobDefinition | None) -> Waiting:
+    """What `admit` needs to know of a request: its first tasks' tags and methods, as far as they are known by now."""
+    first = job.tasks[0] if job and job.tasks else None
+    return Waiting(
+        request_id=request.id,
+        organization_id=request.organization_id,
+        job_key=job_key(request),
+        job_type=request.job_type,
+        priority=request.priority,
+        created_at=request.created_at,
+        scheduled_at=request.scheduled_at,
+        max_concurrency=request.max_concurrency,
+        tags=frozenset(first.tags) if first else frozenset(),
+        methods=frozenset({first.method}) if first else frozenset(),
+        trusted=request.trusted,
+    )
+
+
+def _definition(version: Version) -> JobDefinition | None:
+    loaded = load(version.text, path=version.path)
+    return loaded[version.index].definition if version.index < len(loaded) else None

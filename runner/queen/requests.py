@@ -1,0 +1,175 @@
+"""From what was asked to a job request: which definition, at which commit, with which parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import anyio.to_thread
+
+from formicary.runner.core.definition import JobDefinition, Param, Value
+from formicary.runner.core.errors import DefinitionError, NotFound, RequestRefused
+from formicary.runner.core.load import Loaded
+from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, Version
+from formicary.runner.queen.ask import Ask
+from formicary.runner.queen.sources import TAINTED, Sources, git_params
+from formicary.runner.store import Reader, Store, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an ask came down to: the definition's text, and the commit with its git parameters (none for an upload)."""
+
+    job: JobDefinition
+    loaded: Loaded
+    repository: Repository | None
+    ref: str = ""
+    commit: str = ""
+    params: Mapping[str, Value] | None = None
+
+
+class Requests:
+    def __init__(self, store: Store, sources: Sources) -> None:
+        self._store = store
+        self._sources = sources
+
+    async def submit(self, ask: Ask) -> tuple[JobRequest, bool]:
+        """Store the request, or find the one with the same live user_key (False).
+
+        Raises NotFound, RequestRefused, DefinitionError, RepositoryUnavailable.
+        """
+        found = await anyio.to_thread.run_sync(self._find, ask, self._store.read())
+        new = new_request(found, ask)
+        return await self._store.write(lambda tx: store_request(tx, found.loaded, found.commit, new))
+
+    def _find(self, ask: Ask, reader: Reader) -> Found:
+        repository, definition = self._definition(ask, reader)
+        if repository is None:
+            assert definition is not None, "without a repository a definition was found"
+            raise NotFound(f"the job `{ask.job_type}` belongs to no repository that is watched")
+        git = self._sources.git(repository.path)
+        branch = repository.tracked_branch or (git.head_ref() or "").removeprefix("refs/heads/")
+        ref = full_ref(ask.ref or str(ask.params.get("GitBranch") or "") or branch, git.refs())
+        commit = ask.commit or str(ask.params.get("GitCommitID") or "") or git.refs().get(ref, "")
+        if not commit:
+            raise NotFound(
+                f"{repository.name} has no `{ref.removeprefix('refs/heads/')}`, so there is no commit to run"
+            )
+        loaded = self._at(repository, commit, ask.job_type)
+        job = loaded.definition
+        if loaded.problems or job is None:
+            raise DefinitionError(loaded.problems)
+        params = git_params(git, repository, ref=ref, commit=commit, before=None, event="manual")
+        return Found(job, loaded, repository, ref, commit, params)
+
+    def _definition(self, ask: Ask, reader: Reader) -> tuple[Repository | None, Definition | None]:
+        if ask.repository:
+            repository = reader.repository_named(ask.repository, ask.organization_id)
+            if repository is None:
+                raise NotFound(f"no repository called `{ask.repository}` is watched")
+            return repository, reader.definition_named(ask.job_type, repository_id=repository.id)
+        definition = reader.definition_named(ask.job_type, organization_id=ask.organization_id)
+        if definition is not None and definition.repository_id is not None:
+            return reader.repository(definition.repository_id), definition
+        same = [one for one in reader.definitions() if one.job_type == ask.job_type]
+        if len(same) > 1:
+            raise RequestRefused(f"several repositories have a job `{ask.job_type}`; say which", field="repository")
+        known = sorted({one.job_type for one in reader.definitions()})
+        raise NotFound(f"there is no job `{ask.job_type}`; there is {', '.join(known) or 'none yet'}")
+
+    def _at(self, repository: Repository, commit: str, job_type: str) -> Loaded:
+        definitions = self._sources.definitions(repository.path, commit)
+        loaded = definitions.find(job_type)
+        if loaded is None:
+            if definitions.problems:
+                raise DefinitionError(definitions.problems)
+            raise NotFound(f"commit {commit[:12]} of {repository.name} defines no job `{job_type}`")
+        return loaded
+
+
+def full_ref(name: str, refs: Mapping[str, str]) -> str:
+    """`main`, `v1`, `refs/heads/main` as the full name of a branch or tag."""
+    if name.startswith("refs/"):
+        return name
+    for candidate in (f"refs/heads/{name}", f"refs/tags/{name}"):
+        if candidate in refs:
+            return candidate
+    return f"refs/heads/{name}"
+
+
+def new_request(found: Found, ask: Ask) -> NewRequest:
+    """Raises RequestRefused where parameters are missing or not what the definition allows."""
+    params, secrets = checked_params(found.job, ask.params)
+    git = dict(found.params or {})
+    return NewRequest(
+        organization_id=ask.organization_id,
+        repository_id=found.repository.id if found.repository else None,
+        version_id=0,
+        job_type=found.job.job_type,
+        event="manual",
+        ref=found.ref,
+        commit=found.commit,
+        source_path=found.repository.path if found.repository else "",
+        user_key=ask.user_key,
+        params={**git, **{name: value for name, value in params.items() if name not in git}},
+        secret_params=secrets,
+        tainted=tuple(sorted(name for name in git if name in TAINTED)),
+        priority=found.job.priority if ask.priority is None else ask.priority,
+        max_concurrency=found.job.max_concurrency,
+        scheduled_at=ask.scheduled_at,
+        description=ask.description,
+        created_by=ask.created_by,
+    )
+
+
+def checked_params(job: JobDefinition, given: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, str]]:
+    """Defaults filled in, enum and pattern checked; the values of `secret: true` parameters apart.
+
+    Raises RequestRefused naming all that are missing.
+    """
+    params = {name: param.default for name, param in job.params.items() if param.default is not None} | dict(given)
+    missing = [name for name in job.required_params if params.get(name) in (None, "")]
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        raise RequestRefused(f"`{job.job_type}` needs {names}: give --param {missing[0]}=…", field="params")
+    for name, param in job.params.items():
+        if name in params:
+            _check_param(name, param, params[name])
+    secrets = {name: str(params.pop(name)) for name, param in job.params.items() if param.secret and name in params}
+    return params, secrets
+
+
+def _check_param(name: str, param: Param, value: Value) -> None:
+    text = "" if value is None else str(value)
+    shown = "its value" if param.secret else f"`{text}`"
+    if param.enum and text not in param.enum:
+        raise RequestRefused(
+            f"`{name}` may be {', '.join(param.enum)}; {shown} is none of them", field=f"params.{name}"
+        )
+    if param.pattern and not re.fullmatch(param.pattern, text):
+        raise RequestRefused(f"`{name}`: {shown} does not match `{param.pattern}`", field=f"params.{name}")
+
+
+def store_request(tx: Tx, loaded: Loaded, commit: str, new: NewRequest) -> tuple[JobRequest, bool]:
+    """Within a change: keep the definition's text, then the request."""
+    version = tx.put_version(version_of(loaded, new.organization_id, new.repository_id, commit, tx.now))
+    return tx.create_request(new.model_copy(update={"version_id": version.id}))
+
+
+def version_of(loaded: Loaded, organization_id: str, repository_id: int | None, commit: str, now: float) -> Version:
+    """The text of a valid definition as a row still to be stored."""
+    assert loaded.job_type is not None, "a valid definition has a job_type"
+    return Version(
+        id=0,
+        organization_id=organization_id,
+        repository_id=repository_id,
+        job_type=loaded.job_type,
+        version=0,
+        digest=loaded.digest,
+        path=loaded.path,
+        index=loaded.index,
+        text=loaded.text,
+        commit=commit,
+        created_at=now,
+    )
