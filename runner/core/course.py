@@ -25,7 +25,7 @@ from formicary.runner.core.states import ACTIVE, JOB_TRANSITIONS, TASK_TRANSITIO
 
 
 class Course:
-    __slots__ = ("_own", "ended", "execution", "graph", "now", "orders", "plan", "seed", "tasks")
+    __slots__ = ("_own", "ended", "execution", "graph", "next_number", "now", "orders", "plan", "seed", "tasks")
 
     def __init__(self, execution: Execution, plan: Plan, now: float, seed: int) -> None:
         self.execution = execution
@@ -37,11 +37,12 @@ class Course:
         self.ended: list[str] = []
         """Tasks that came to their end and whose followers have not been looked at yet."""
         self.tasks = execution.tasks
+        self.next_number = execution.next_number
         self._own: dict[str, TaskRun] | None = None
 
     def result(self) -> tuple[Execution, tuple[Order, ...]]:
         if self._own is not None:
-            self.change(tasks=self._own)
+            self.change(tasks=self._own, next_number=self.next_number)
         return self.execution, tuple(self.orders)
 
     def change(self, **fields: Any) -> None:
@@ -80,9 +81,9 @@ class Course:
         self.put(run, State.READY, attempts=(*run.attempts[:-1], attempt))
 
     def _offer(self, name: str, number: int) -> Attempt:
-        fence = self.execution.next_number
+        fence = self.next_number
         attempt = Attempt(id=f"{self.execution.id}-{fence}", number=number, fence=fence, ready_at=self.now)
-        self.change(next_number=fence + 1)
+        self.next_number = fence + 1
         self.orders.append(Offer(self.execution.id, name, attempt.id, fence))
         return attempt
 

@@ -1,0 +1,275 @@
+"""`admit`: which waiting requests may start now, and why the others may not; `match`: which ant gets which ready task.
+
+Pure, and called after every change: one pass over what waits, an order of the few that may start, no more. Reasons are
+made when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request that waits to be admitted. `job_key` is what max_concurrency counts by; `tags` and `methods` are what
+    one ant must have, unless it needs none."""
+
+    request_id: int
+    organization_id: str
+    job_key: tuple[Any, ...]
+    job_type: str
+    priority: int
+    created_at: float
+    scheduled_at: float | None
+    max_concurrency: int
+    tags: frozenset[str]
+    methods: frozenset[str]
+    needs_ant: bool = True
+    trusted: bool = True
+    rank: tuple[int, float, int] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rank", (-self.priority, self.created_at, self.request_id))
+
+
+@dataclass(frozen=True, slots=True)
+class OfferView:
+    """A ready task of an execution that runs already."""
+
+    task_execution_id: str
+    priority: int
+    ready_at: float
+    tags: frozenset[str]
+    methods: frozenset[str]
+    trusted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AntView:
+    """An ant that is present. `free` of its `hands` wait for work; `isolates` = its SHELL tasks cannot see what others
+    own, so that untrusted requests may run there (T19)."""
+
+    ant_id: str
+    tags: frozenset[str]
+    methods: frozenset[str]
+    platform: str
+    free: int
+    hands: int
+    isolates: bool = False
+
+    def lacks(self, need: Waiting | OfferView) -> bool:
+        """Whether it could not run this even with a free hand."""
+        return not (need.tags <= self.tags and need.methods <= self.methods) or self.exposes(need)
+
+    def exposes(self, need: Waiting | OfferView) -> bool:
+        """T19: an untrusted SHELL task would see what is not its own."""
+        return not need.trusted and not self.isolates and (not need.methods or "SHELL" in need.methods)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_running_jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How many jobs run, by job_key and by organization."""
+
+    by_job: Mapping[tuple[Any, ...], int]
+    by_organization: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The request may start; `ant_id` has a hand for it (None: it needs none)."""
+
+    request_id: int
+    ant_id: str | None
+
+
+class Hands:
+    """The free hands, as they are given away. The ant with the most free hands is asked first; then by name."""
+
+    __slots__ = ("ants", "free", "total")
+
+    def __init__(self, ants: Sequence[AntView]) -> None:
+        self.ants = ants
+        self.free = {ant.ant_id: ant.free for ant in ants if ant.free > 0}
+        self.total = sum(self.free.values())
+
+    def take(self, need: Waiting | OfferView) -> str | None:
+        """Take a hand that can run this, if one is free."""
+        best: str | None = None
+        for ant in self.ants:
+            name = ant.ant_id
+            if name in self.free and not ant.lacks(need) and (best is None or self._before(name, best)):
+                best = name
+        if best is not None:
+            self._give(best)
+        return best
+
+    def _before(self, one: str, other: str) -> bool:
+        return (-self.free[one], one) < (-self.free[other], other)
+
+    def _give(self, name: str) -> None:
+        self.total -= 1
+        self.free[name] -= 1
+        if not self.free[name]:
+            del self.free[name]
+
+
+class Admitted:
+    """What `admit` decided. It describes the moment of the call, however late a reason is asked for."""
+
+    __slots__ = ("_ants", "_by_id", "_by_job", "_limits", "_now", "_waiting", "admissions")
+
+    def __init__(
+        self,
+        admissions: tuple[Admission, ...],
+        waiting: Sequence[Waiting],
+        by_job: Mapping[tuple[Any, ...], int],
+        limits: Limits,
+        ants: Sequence[AntView],
+        now: float,
+    ) -> None:
+        self.admissions = admissions
+        self._waiting = waiting
+        self._by_job = by_job
+        self._limits = limits
+        self._ants = ants
+        self._now = now
+        self._by_id: dict[int, Waiting] | None = None
+
+    @property
+    def next_at(self) -> float | None:
+        """When the next scheduled request becomes due."""
+        times = (one.scheduled_at for one in self._waiting if one.scheduled_at is not None)
+        return min((at for at in times if at > self._now), default=None)
+
+    def reason(self, request_id: int) -> str:
+        """Why this request was not admitted, as one true sentence; "" if it was. Raises KeyError for any other."""
+        if self._by_id is None:
+            self._by_id = {one.request_id: one for one in self._waiting}
+        one = self._by_id[request_id]
+        if any(admission.request_id == request_id for admission in self.admissions):
+            return ""
+        return self._not_due(one) or self._job_full(one) or self._all_full() or self._no_hand(one) or self._behind()
+
+    def _not_due(self, one: Waiting) -> str:
+        if one.scheduled_at is None or one.scheduled_at <= self._now:
+            return ""
+        at = datetime.fromtimestamp(one.scheduled_at, UTC).replace(tzinfo=None)
+        return f"is due at {at.isoformat(timespec='seconds')}Z"
+
+    def _job_full(self, one: Waiting) -> str:
+        count = self._by_job.get(one.job_key, 0)
+        if count < one.max_concurrency:
+            return ""
+        return f"{count} of {one.max_concurrency} runs of `{one.job_type}` are running (max_concurrency)"
+
+    def _all_full(self) -> str:
+        limit = self._limits.max_running_jobs
+        count = sum(self._by_job.values()) if limit is not None else 0
+        return f"{count} of {limit} jobs are running (max_running_jobs)" if limit is not None and count >= limit else ""
+
+    def _no_hand(self, one: Waiting) -> str:
+        if not one.needs_ant:
+            return ""
+        able = [ant for ant in self._ants if not ant.lacks(one)]
+        if not able:
+            return _unable(one, self._ants)
+        given = [admission.ant_id for admission in self.admissions]
+        if any(ant.free > given.count(ant.ant_id) for ant in able):
+            return ""
+        hands = sum(ant.hands for ant in able)
+        if hands == 1:
+            return "the only hand that could run it is busy"
+        return f"all {hands} hands of the ants that could run it are busy"
+
+    def _behind(self) -> str:
+        if not self.admissions:
+            return "no request is admitted at the moment"
+        return f"waits behind request {self.admissions[-1].request_id}, which starts first"
+
+
+def _unable(one: Waiting, ants: Sequence[AntView]) -> str:
+    """Why none of the ants could ever run it."""
+    if not ants:
+        return "no ant is connected"
+    tags, methods = ", ".join(sorted(one.tags)), ", ".join(sorted(one.methods))
+    tagged = [ant for ant in ants if one.tags <= ant.tags]
+    if not tagged:
+        return f"no ant has the tags {tags}" if len(one.tags) > 1 else f"no ant has the tag {tags}"
+    who = f"no ant with the tags {tags}" if tags else "no ant"
+    if not any(one.methods <= ant.methods for ant in tagged):
+        return f"{who} can run {methods} tasks"
+    return f"{who} isolates SHELL tasks, and an untrusted request may run only there"
+
+
+def admit(
+    waiting: Iterable[Waiting],
+    running: Running,
+    limits: Limits,
+    ants: Sequence[AntView],
+    now: float,
+    *,
+    most: int | None = None,
+) -> Admitted:
+    """Choose what starts now: priority first, then age, then id. A request that cannot start holds up no other."""
+    everybody, ants, by_job, hands = tuple(waiting), tuple(ants), dict(running.by_job), Hands(ants)
+    room = _room(limits, by_job, most)
+    admissions: list[Admission] = []
+    for one in _candidates(everybody, by_job, bool(hands.total), now) if room > 0 else ():
+        if len(admissions) >= room:
+            break
+        count = by_job.get(one.job_key, 0)
+        if count >= one.max_concurrency or (one.needs_ant and not hands.total):
+            continue
+        ant_id = hands.take(one) if one.needs_ant else None
+        if ant_id is not None or not one.needs_ant:
+            by_job[one.job_key] = count + 1
+            admissions.append(Admission(one.request_id, ant_id))
+    return Admitted(tuple(admissions), everybody, by_job, limits, ants, now)
+
+
+def _room(limits: Limits, by_job: Mapping[tuple[Any, ...], int], most: int | None) -> float:
+    """How many may be admitted at most."""
+    room = float("inf") if most is None else most
+    if limits.max_running_jobs is None:
+        return room
+    return min(room, limits.max_running_jobs - sum(by_job.values()))
+
+
+def _candidates(
+    waiting: Iterable[Waiting], by_job: Mapping[tuple[Any, ...], int], hands: bool, now: float
+) -> list[Waiting]:
+    """Those that could start by their own limits, in order."""
+    count = by_job.get
+    found = [
+        one
+        for one in waiting
+        if (hands or not one.needs_ant)
+        and (one.scheduled_at is None or one.scheduled_at <= now)
+        and count(one.job_key, 0) < one.max_concurrency
+    ]
+    found.sort(key=attrgetter("rank"))
+    return found
+
+
+def match(offers: Iterable[OfferView], ants: Sequence[AntView]) -> tuple[tuple[str, str], ...]:
+    """(task execution, ant) for ready tasks: priority first, then who waits longest; spread over the ants."""
+    hands = Hands(ants)
+    pairs: list[tuple[str, str]] = []
+    if not hands.total:
+        return ()
+    for offer in sorted(offers, key=lambda one: (-one.priority, one.ready_at, one.task_execution_id)):
+        if not hands.total:
+            break
+        ant_id = hands.take(offer)
+        if ant_id is not None:
+            pairs.append((offer.task_execution_id, ant_id))
+    return tuple(pairs)
