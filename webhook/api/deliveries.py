@@ -1,0 +1,87 @@
+"""What hooks delivered, and what became of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from formicary.runner.core.errors import NotFound
+from formicary.runner.core.records import Delivery, Role
+from formicary.webhook.api import shared
+from formicary.webhook.api.shared import Listed, moment
+from formicary.webhook.operations import Call, Operation
+
+PATH: Final = "/api/deliveries"
+
+
+class DeliveryView(shared.View):
+    id: int
+    organization_id: str
+    forge: str
+    delivery_key: str
+    repository_id: int | None
+    event: str
+    body_digest: str
+    received_at: datetime | None
+    verdict: str
+    reason: str
+    request_ids: tuple[int, ...]
+
+
+class DeliveryWithBody(DeliveryView):
+    """The body is kept 30 days."""
+
+    body: str
+
+
+def view(delivery: Delivery) -> DeliveryView:
+    return DeliveryView(**_fields(delivery))
+
+
+def _fields(delivery: Delivery) -> dict[str, object]:
+    fields = delivery.model_dump(exclude={"body", "received_at"})
+    return {**fields, "received_at": moment(delivery.received_at)}
+
+
+async def show_list(call: Call) -> Listed[DeliveryView]:
+    page = call.door.store.read().deliveries(
+        organization_id=call.caller.organization_id,
+        repository_id=call.caller.repository_id,
+        page=call.query.page,
+        page_size=call.query.page_size,
+    )
+    return shared.listed(page, view)
+
+
+async def show(call: Call) -> DeliveryWithBody:
+    delivery_id = call.number()
+    delivery = call.door.store.read().delivery_by_id(delivery_id)
+    if delivery is None or not call.caller.sees(delivery):
+        raise NotFound(f"There is no delivery {delivery_id}.")
+    return DeliveryWithBody(**_fields(delivery), body=call.door.mask(delivery.body))
+
+
+_TAG: Final = "Deliveries"
+
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        PATH,
+        "List deliveries, newest first",
+        show_list,
+        tag=_TAG,
+        query=shared.PageQuery,
+        answer=Listed[DeliveryView],
+        errors=(422,),
+    ),
+    Operation(
+        "GET",
+        PATH + "/{id:int}",
+        "One delivery with its body",
+        show,
+        tag=_TAG,
+        role=Role.MAINTAINER,
+        answer=DeliveryWithBody,
+        errors=(404,),
+    ),
+)

@@ -1,0 +1,112 @@
+"""What the door needs of the rest of the house: protocols, and the one `Door` that every handler is given."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+from starlette.routing import BaseRoute
+
+from formicary.runner.artifacts import ObjectStore
+from formicary.runner.core.records import JobRequest, Repository
+from formicary.runner.queen.ask import Ask
+from formicary.runner.queen.changes import Changes
+from formicary.runner.queen.logs import Logs
+from formicary.runner.store import Store
+from formicary.webhook.codes import LoginCodes
+from formicary.webhook.rawlog import RawLogs
+
+
+class AntStatus(Protocol):
+    """An ant as the queen sees it now; `state` is JOINED or DRAINING, `running` task execution ids."""
+
+    @property
+    def ant_id(self) -> str: ...
+    @property
+    def tags(self) -> frozenset[str]: ...
+    @property
+    def methods(self) -> frozenset[str]: ...
+    @property
+    def platform(self) -> str: ...
+    @property
+    def hands(self) -> int: ...
+    @property
+    def free(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def running(self) -> tuple[str, ...]: ...
+
+
+class Queen(Protocol):
+    """What may be asked of the queen. `submit` raises RequestRefused, NotFound or DefinitionError; the bool is whether
+    the request is new. `health` names each part: empty if it is well, else the reason."""
+
+    @property
+    def changes(self) -> Changes: ...
+    @property
+    def logs(self) -> Logs: ...
+    async def submit(self, ask: Ask) -> tuple[JobRequest, bool]: ...
+    async def cancel(self, request_id: int, *, by: str, reason: str = "") -> JobRequest: ...
+    async def restart(self, request_id: int, *, by: str, hard: bool = False, failed: bool = False) -> JobRequest: ...
+    def why(self, request_id: int) -> str: ...
+    def ants(self) -> Sequence[AntStatus]: ...
+    def health(self) -> dict[str, str]: ...
+
+
+class Reconciler(Protocol):
+    """`wake` asks for a look soon and returns at once; `sync` looks now and returns the repository after it."""
+
+    def wake(self, repository_id: int) -> None: ...
+    async def sync(self, repository_id: int) -> Repository: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where the door listens (`host`, `port`) and what people call it (`url`); both say which Host and Origin are ours.
+    `allowed_hosts` are further names, of a proxy for example."""
+
+    url: str
+    host: str = "127.0.0.1"
+    port: int = 7777
+    allowed_hosts: tuple[str, ...] = ()
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+@dataclass(kw_only=True)
+class Door:
+    """Everything that a handler may use. `mask` takes secrets out of texts that leave (T8)."""
+
+    store: Store
+    queen: Queen
+    reconciler: Reconciler
+    objects: ObjectStore
+    data: Path
+    settings: Settings
+    pages: Sequence[BaseRoute] = ()
+    mask: Callable[[str], str] = _as_it_is
+    clock: Callable[[], float] = time.time
+    closing: anyio.Event = field(default_factory=anyio.Event)
+    codes: LoginCodes = field(default_factory=LoginCodes)
+    raw_logs: RawLogs = field(init=False)
+    #: how many deliveries ended with each verdict since the start
+    verdicts: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.raw_logs = RawLogs(self.queen.logs)
+
+    def login_link(self) -> str:
+        """A link that logs its first user in as admin; it works once, for ten minutes."""
+        return f"{self.settings.url.rstrip('/')}/login?code={self.codes.new()}"
+
+    def close(self) -> None:
+        """End the streams that are open; call it before the server is told to stop, or it waits for them."""
+        self.closing.set()
