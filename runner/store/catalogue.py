@@ -1,0 +1,163 @@
+"""The part of a transaction about everything but requests: repositories, definitions, artifacts, deliveries, tokens,
+and the outbox."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from formicary.runner.core.errors import Conflict, NotFound
+from formicary.runner.core.records import (
+    DEFAULT_ORGANIZATION,
+    Artifact,
+    Definition,
+    Delivery,
+    Record,
+    Repository,
+    SeenRef,
+    Token,
+    Version,
+)
+from formicary.runner.store import rows
+from formicary.runner.store.reader import SqliteReader
+from formicary.runner.store.rows import Shape, changed
+from formicary.runner.store.sql import SQL
+
+R = TypeVar("R", bound=Record)
+
+_COALESCED: Final = "coalesced into an earlier look at the repository, or nothing there wanted a job"
+
+
+class CatalogueTx(SqliteReader):
+    """Writes of the catalogue."""
+
+    now: float
+
+    def _add(self, shape: Shape[R], name: str, record: R) -> R:
+        """Insert it; the same record with its new id."""
+        (new_id,) = self._row(name, shape.encode(record))
+        return changed(record, id=new_id)
+
+    def _save_by_id(self, shape: Shape[R], name: str, record: R) -> R:
+        values = shape.encode(record)
+        if self._execute(SQL[name], values).rowcount != 1:
+            raise NotFound(f"There is no {shape.record.__name__.lower()} {values['id']}.")
+        return record
+
+    # Repositories
+
+    def put_repository(self, repository: Repository) -> Repository:
+        try:
+            if repository.id:
+                return self._save_by_id(rows.REPOSITORY, "save_repository", repository)
+            return self._add(rows.REPOSITORY, "add_repository", repository)
+        except sqlite3.IntegrityError as error:
+            raise Conflict(f"There is another repository called {repository.name}; choose another name.") from error
+
+    def delete_repository(self, repository_id: int) -> None:
+        self._execute(SQL["delete_repository"], {"id": repository_id})
+
+    def put_refs(self, refs: Sequence[SeenRef]) -> None:
+        for seen in refs:
+            self._execute(SQL["put_ref"], rows.REF.encode(seen))
+
+    # Definitions
+
+    def put_version(self, version: Version) -> Version:
+        keys = rows.VERSION.encode(version)
+        known = self._one(rows.VERSION, "version_of_digest", keys)
+        if known is not None:
+            return known
+        (last,) = self._row("last_version_number", keys) or (0,)
+        return self._add(rows.VERSION, "add_version", changed(version, version=last + 1))
+
+    def put_definition(self, definition: Definition) -> Definition:
+        if definition.id:
+            return self._save_by_id(rows.DEFINITION, "save_definition", definition)
+        return self._add(rows.DEFINITION, "add_definition", definition)
+
+    def delete_definition(self, definition_id: int) -> None:
+        self._execute(SQL["delete_definition"], {"id": definition_id})
+
+    def set_cron_last(self, definition_id: int, at: float) -> None:
+        self._execute(SQL["set_cron_last"], {"definition_id": definition_id, "last": at})
+
+    # Artifacts
+
+    def add_artifact(self, artifact: Artifact) -> Artifact:
+        return self._add(rows.ARTIFACT, "add_artifact", artifact)
+
+    def delete_artifacts(self, ids: Sequence[int]) -> None:
+        for artifact_id in ids:
+            self._execute(SQL["delete_artifact"], {"id": artifact_id})
+
+    def forget_digests(self, digests: Sequence[str]) -> None:
+        for digest in digests:
+            self._execute(SQL["forget_digest"], {"digest": digest})
+
+    # Deliveries
+
+    def add_delivery(self, delivery: Delivery) -> tuple[Delivery, bool]:
+        row = self._row("add_delivery", rows.DELIVERY.encode(delivery))
+        if row is not None:
+            return changed(delivery, id=row[0]), True
+        first = self.delivery(delivery.forge, delivery.delivery_key)
+        assert first is not None, "its key was refused as known"
+        return first, False
+
+    def save_delivery(self, delivery: Delivery) -> None:
+        self._save_by_id(rows.DELIVERY, "save_delivery", delivery)
+
+    def settle_deliveries(self, repository_id: int, requests: Mapping[str, int]) -> None:
+        for delivery in self._many(rows.DELIVERY, "accepted_deliveries", {"repository_id": repository_id}):
+            made = tuple(requests[ref] for ref in named_refs(delivery.body) if ref in requests)
+            verdict, reason = ("handled", "") if made else ("coalesced", _COALESCED)
+            self.save_delivery(changed(delivery, verdict=verdict, reason=reason, request_ids=made))
+
+    # Tokens
+
+    def add_token(self, token: Token) -> Token:
+        return self._add(rows.TOKEN, "add_token", token)
+
+    def delete_token(self, token_id: int) -> bool:
+        return self._execute(SQL["delete_token"], {"id": token_id}).rowcount > 0
+
+    def touch_token(self, token_id: int, at: float) -> None:
+        self._execute(SQL["touch_token"], {"id": token_id, "at": at})
+
+    # Outbox
+
+    def owe(
+        self,
+        kind: str,
+        key: str,
+        payload: Mapping[str, Any],
+        *,
+        due_at: float = 0.0,
+        organization_id: str = DEFAULT_ORGANIZATION,
+    ) -> None:
+        values = {"kind": kind, "key": key, "due_at": due_at, "organization_id": organization_id}
+        self._execute(SQL["owe"], {**values, "payload": rows.to_json(payload)})
+
+    def settle(self, entry_id: int) -> None:
+        self._execute(SQL["settle"], {"id": entry_id})
+
+    def defer(self, entry_id: int, *, due_at: float, error: str, dead: bool = False) -> None:
+        self._execute(SQL["defer"], {"id": entry_id, "due_at": due_at, "error": error, "dead": int(dead)})
+
+
+def named_refs(body: str) -> list[str]:
+    """The refs that a delivery's body names, each once: its `ref`, and those of its `refs`. Outsiders write bodies."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    parts = [said, *_list(said.get("refs"))] if isinstance(said, dict) else []
+    named = [part.get("ref") for part in parts if isinstance(part, dict)]
+    return list(dict.fromkeys(ref for ref in named if isinstance(ref, str)))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

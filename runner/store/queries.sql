@@ -1,0 +1,371 @@
+-- The named statements. `-- name:` begins one, the comment after it says what it is for. `{request.columns}` and its
+-- like are filled from the record's fields when the program starts (rows.py). Lists are ordered by an index and limited.
+
+-- name: epoch
+-- The epoch of the queen that opened the store last.
+SELECT epoch FROM store WHERE id = 1
+
+-- name: raise_epoch
+-- A new queen takes over.
+UPDATE store SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch
+
+-- name: request
+-- One request.
+SELECT {request.columns} FROM requests WHERE id = :id
+
+-- name: waiting_requests
+-- Requests that wait for admission, oldest first.
+SELECT {request.columns} FROM requests WHERE state = 'PENDING' AND execution_id IS NULL ORDER BY id LIMIT :limit
+
+-- name: create_request
+-- Store a request; no row comes back where its cause or its live user_key is known.
+INSERT INTO requests ({new_request.columns}, has_secrets, created_at, ended_at)
+VALUES ({new_request.values}, :has_secrets, :created_at, :ended_at) ON CONFLICT DO NOTHING RETURNING id
+
+-- name: request_of_cause
+-- The request that a cause has made already.
+SELECT {request.columns} FROM requests WHERE organization_id = :organization_id AND cause_key = :cause_key
+
+-- name: request_of_user_key
+-- The live request with a user_key.
+SELECT {request.columns} FROM requests
+WHERE organization_id = :organization_id AND user_key = :user_key AND ended_at IS NULL
+
+-- name: request_takes_execution
+-- The request's newest execution begins; the request is alive again if it had ended.
+UPDATE requests SET execution_id = :execution_id, executions = executions + 1, state = :state,
+    started_at = :started_at, ended_at = NULL, error_code = '', error_message = ''
+WHERE id = :request_id
+
+-- name: request_goes_on
+-- A live request takes over what its newest execution says.
+UPDATE requests SET state = :state, started_at = :started_at, error_code = :error_code, error_message = :error_message
+WHERE id = :request_id AND execution_id = :execution_id
+
+-- name: request_is_over
+-- A request ends with its newest execution.
+UPDATE requests SET state = :state, started_at = :started_at, ended_at = :ended_at, error_code = :error_code,
+    error_message = :error_message
+WHERE id = :request_id AND execution_id = :execution_id
+
+-- name: end_request
+-- End a request that has no live execution.
+UPDATE requests SET state = :state, reason = :reason, ended_at = :ended_at, error_code = :error_code,
+    error_message = :error_message
+WHERE id = :id
+
+-- name: reopen_request
+-- An ended request waits again, for a new execution.
+UPDATE requests SET state = 'PENDING', reason = :reason, started_at = NULL, ended_at = NULL, error_code = '',
+    error_message = '', execution_id = NULL, resume_of = CASE WHEN :keep THEN (
+        SELECT max(id) FROM executions WHERE request_id = :id
+    ) END
+WHERE id = :id
+
+-- name: count_live
+-- How many live requests are in each state.
+SELECT state, count(*) FROM requests WHERE state IN ({live_states}) GROUP BY state
+
+-- name: count_ended
+-- How many requests have ended, by state.
+SELECT state, sum(requests) FROM ended GROUP BY state
+
+-- name: add_secrets
+-- Keep the secret parameters of a live request.
+INSERT INTO request_secrets (request_id, params) VALUES (:request_id, :params)
+
+-- name: secrets
+-- Secret parameters of a live request.
+SELECT params FROM request_secrets WHERE request_id = :request_id
+
+-- name: drop_secrets
+-- A request has ended: its secrets go.
+DELETE FROM request_secrets WHERE request_id = :request_id
+
+-- name: reserve_execution
+-- Take the next execution id; the body follows in the same transaction.
+INSERT INTO executions (request_id, organization_id, body) VALUES (:request_id, :organization_id, '') RETURNING id
+
+-- name: save_execution
+-- The execution as it is now.
+UPDATE executions SET body = :body, ended_at = :ended_at WHERE id = :id AND request_id = :request_id
+
+-- name: save_live_execution
+-- The execution as it is now; it has not ended.
+UPDATE executions SET body = :body WHERE id = :id AND request_id = :request_id
+
+-- name: execution
+-- One execution.
+SELECT body FROM executions WHERE id = :id
+
+-- name: execution_ended
+-- Whether an execution has ended: one row with its end, or NULL while it lives.
+SELECT ended_at FROM executions WHERE id = :id
+
+-- name: executions_of_request
+-- A request's executions, oldest first.
+SELECT body FROM executions WHERE request_id = :request_id ORDER BY id LIMIT 1000
+
+-- name: live_executions
+-- Ids of the executions that have not ended.
+SELECT id FROM executions WHERE ended_at IS NULL ORDER BY id LIMIT 100000
+
+-- name: add_plan
+-- The plan of an execution, once.
+INSERT INTO plans (execution_id, body) VALUES (:execution_id, :body)
+
+-- name: plan
+-- The plan of an execution.
+SELECT body FROM plans WHERE execution_id = :execution_id
+
+-- name: leases
+-- Every lease.
+SELECT {lease.columns} FROM leases ORDER BY task_execution_id LIMIT 100000
+
+-- name: set_lease
+-- Give or renew a lease; no row comes back where a newer fence is there.
+INSERT INTO leases (organization_id, {lease.columns})
+VALUES ((SELECT organization_id FROM executions WHERE id = :execution_id), {lease.values})
+ON CONFLICT (task_execution_id) DO UPDATE SET ant_id = excluded.ant_id, fence = excluded.fence,
+    deadline = excluded.deadline WHERE excluded.fence >= leases.fence
+RETURNING fence
+
+-- name: extend_lease
+-- Move the deadline of a lease whose fence is still right.
+UPDATE leases SET deadline = :deadline
+WHERE task_execution_id = :task_execution_id AND fence = :fence AND ant_id = :ant_id
+
+-- name: drop_lease
+-- An attempt has ended or is given back.
+DELETE FROM leases WHERE task_execution_id = :task_execution_id
+
+-- name: drop_leases
+-- An execution has ended.
+DELETE FROM leases WHERE execution_id = :execution_id
+
+-- name: repositories
+-- Every repository.
+SELECT {repository.columns} FROM repositories ORDER BY id LIMIT 10000
+
+-- name: repository
+-- One repository.
+SELECT {repository.columns} FROM repositories WHERE id = :id
+
+-- name: repository_named
+-- An organization's repository by name.
+SELECT {repository.columns} FROM repositories WHERE organization_id = :organization_id AND name = :name
+
+-- name: add_repository
+-- A new repository.
+INSERT INTO repositories ({repository.columns_but_id}) VALUES ({repository.values_but_id}) RETURNING id
+
+-- name: save_repository
+-- A repository as it is now.
+UPDATE repositories SET {repository.assignments} WHERE id = :id
+
+-- name: delete_repository
+-- A repository goes, and with it its refs, definitions and tokens.
+DELETE FROM repositories WHERE id = :id
+
+-- name: refs
+-- The refs of a repository as the last look found them.
+SELECT {ref.columns} FROM refs WHERE repository_id = :repository_id LIMIT 1000000
+
+-- name: put_ref
+-- A ref as this look found it.
+INSERT INTO refs ({ref.columns}) VALUES ({ref.values})
+ON CONFLICT (repository_id, ref) DO UPDATE SET "commit" = excluded."commit", generation = excluded.generation,
+    gone = excluded.gone
+
+-- name: definitions_of_repository
+-- The definitions of a repository, by name.
+SELECT {definition.columns} FROM definitions WHERE repository_id = :repository_id ORDER BY job_type, id LIMIT 10000
+
+-- name: definitions_of_organization
+-- The definitions of an organization, by name.
+SELECT {definition.columns} FROM definitions WHERE organization_id = :organization_id
+ORDER BY job_type, id LIMIT 10000
+
+-- name: definitions
+-- Every definition, oldest first.
+SELECT {definition.columns} FROM definitions ORDER BY id LIMIT 10000
+
+-- name: definition
+-- One definition.
+SELECT {definition.columns} FROM definitions WHERE id = :id
+
+-- name: definitions_named
+-- The definitions of an organization that have a name; two are enough to know that it is not the only one.
+SELECT {definition.columns} FROM definitions WHERE organization_id = :organization_id AND job_type = :job_type
+ORDER BY id LIMIT 2
+
+-- name: definition_of_repository
+-- A repository's definition by name; one that has a good version first.
+SELECT {definition.columns} FROM definitions WHERE repository_id = :repository_id AND job_type = :job_type
+ORDER BY version_id IS NULL, id LIMIT 1
+
+-- name: add_definition
+-- A new definition.
+INSERT INTO definitions ({definition.columns_but_id}) VALUES ({definition.values_but_id}) RETURNING id
+
+-- name: save_definition
+-- A definition as it is now.
+UPDATE definitions SET {definition.assignments} WHERE id = :id
+
+-- name: delete_definition
+-- A definition goes; its versions are history and stay.
+DELETE FROM definitions WHERE id = :id
+
+-- name: version
+-- One version.
+SELECT {version.columns} FROM versions WHERE id = :id
+
+-- name: version_of_digest
+-- The version with a text that is known.
+SELECT {version.columns} FROM versions
+WHERE organization_id = :organization_id AND ifnull(repository_id, 0) = ifnull(:repository_id, 0)
+    AND job_type = :job_type AND digest = :digest
+
+-- name: last_version_number
+-- The newest number of a job.
+SELECT version FROM versions
+WHERE organization_id = :organization_id AND ifnull(repository_id, 0) = ifnull(:repository_id, 0)
+    AND job_type = :job_type ORDER BY version DESC LIMIT 1
+
+-- name: add_version
+-- A new version.
+INSERT INTO versions ({version.columns_but_id}) VALUES ({version.values_but_id}) RETURNING id
+
+-- name: cron_last
+-- When a definition's schedule was last looked at.
+SELECT last FROM crons WHERE definition_id = :definition_id
+
+-- name: set_cron_last
+-- A definition's schedule was looked at.
+INSERT INTO crons (definition_id, last) VALUES (:definition_id, :last)
+ON CONFLICT (definition_id) DO UPDATE SET last = excluded.last
+
+-- name: artifacts_page
+-- Artifacts, newest first.
+SELECT {artifact.columns} FROM artifacts ORDER BY id DESC LIMIT :limit OFFSET :offset
+
+-- name: artifacts_of_request
+-- A request's artifacts, newest first.
+SELECT {artifact.columns} FROM artifacts WHERE request_id = :request_id ORDER BY id DESC LIMIT :limit OFFSET :offset
+
+-- name: artifact
+-- One artifact.
+SELECT {artifact.columns} FROM artifacts WHERE id = :id
+
+-- name: artifacts_expired
+-- Artifacts whose time is over, the oldest expiry first.
+SELECT {artifact.columns} FROM artifacts WHERE expires_at IS NOT NULL AND expires_at <= :now
+ORDER BY expires_at LIMIT :limit
+
+-- name: usage_of_digest
+-- How many artifacts name these bytes.
+SELECT count(*) FROM artifacts WHERE digest = :digest
+
+-- name: add_artifact
+-- A new artifact.
+INSERT INTO artifacts ({artifact.columns_but_id}) VALUES ({artifact.values_but_id}) RETURNING id
+
+-- name: delete_artifact
+-- An artifact's row goes; its digest is noted as loose.
+DELETE FROM artifacts WHERE id = :id
+
+-- name: loose_digests
+-- Digests of deleted artifacts that no other artifact names.
+SELECT digest FROM loose_digests AS loose
+WHERE NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.digest = loose.digest) ORDER BY digest LIMIT :limit
+
+-- name: forget_digest
+-- The bytes of a loose digest are gone.
+DELETE FROM loose_digests WHERE digest = :digest
+
+-- name: deliveries_page
+-- Deliveries without their bodies, newest first.
+SELECT {delivery_head.columns} FROM deliveries ORDER BY id DESC LIMIT :limit OFFSET :offset
+
+-- name: delivery
+-- One delivery by its key.
+SELECT {delivery.columns} FROM deliveries WHERE forge = :forge AND delivery_key = :delivery_key
+
+-- name: delivery_by_id
+-- One delivery by its number.
+SELECT {delivery.columns} FROM deliveries WHERE id = :id
+
+-- name: add_delivery
+-- A new delivery; no row comes back where its key is known.
+INSERT INTO deliveries ({delivery.columns_but_id}) VALUES ({delivery.values_but_id})
+ON CONFLICT (forge, delivery_key) DO NOTHING RETURNING id
+
+-- name: save_delivery
+-- What became of a delivery; what came never changes.
+UPDATE deliveries SET repository_id = :repository_id, verdict = :verdict, reason = :reason, request_ids = :request_ids
+WHERE id = :id
+
+-- name: accepted_deliveries
+-- Deliveries of a repository that nobody has looked at yet, oldest first.
+SELECT {delivery.columns} FROM deliveries WHERE repository_id = :repository_id AND verdict = 'accepted'
+ORDER BY id LIMIT 10000
+
+-- name: tokens
+-- Every token, oldest first.
+SELECT {token.columns} FROM tokens ORDER BY id LIMIT 10000
+
+-- name: token_by_digest
+-- The token with this digest.
+SELECT {token.columns} FROM tokens WHERE digest = :digest
+
+-- name: add_token
+-- A new token.
+INSERT INTO tokens ({token.columns_but_id}) VALUES ({token.values_but_id}) RETURNING id
+
+-- name: delete_token
+-- Revoke a token.
+DELETE FROM tokens WHERE id = :id
+
+-- name: touch_token
+-- A token was used.
+UPDATE tokens SET used_at = :at WHERE id = :id
+
+-- name: outbox_due
+-- Effects that are due, the most overdue first.
+SELECT {outbox.columns} FROM outbox WHERE dead = 0 AND due_at <= :now ORDER BY due_at, id LIMIT :limit
+
+-- name: outbox_next
+-- When the next living effect is due.
+SELECT due_at FROM outbox WHERE dead = 0 ORDER BY due_at LIMIT 1
+
+-- name: outbox_page
+-- What is owed, dead letters included, newest first.
+SELECT {outbox.columns} FROM outbox ORDER BY id DESC LIMIT :limit OFFSET :offset
+
+-- name: owe
+-- Add an effect. The older one of its key goes; the new one gets a new id, so that a late `settle` of the older one
+-- cannot take it away.
+INSERT OR REPLACE INTO outbox (organization_id, kind, key, due_at, payload)
+VALUES (:organization_id, :kind, :key, :due_at, :payload)
+
+-- name: settle
+-- An effect is done.
+DELETE FROM outbox WHERE id = :id
+
+-- name: defer
+-- An effect did not work: try it later, or never again.
+UPDATE outbox SET attempts = attempts + 1, due_at = :due_at, error = :error, dead = :dead WHERE id = :id
+
+-- name: requests_to_expire
+-- Requests that ended long ago, the oldest first.
+SELECT id FROM requests WHERE ended_at IS NOT NULL AND ended_at < :before ORDER BY ended_at LIMIT :limit
+
+-- name: delete_request
+-- A request goes, and with it its executions, plans and artifact rows.
+DELETE FROM requests WHERE id = :id
+
+-- name: expire_deliveries
+-- Deliveries of long ago go.
+DELETE FROM deliveries WHERE id IN (
+    SELECT id FROM deliveries WHERE received_at < :before ORDER BY received_at LIMIT :limit
+)

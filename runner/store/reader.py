@@ -1,0 +1,245 @@
+"""What can be read from SQLite. Every call is one look at the newest committed state and leaves no cursor open: an open
+one would hold its snapshot, and the write-ahead log could not be folded back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from formicary.runner.core.errors import LostError
+from formicary.runner.core.execution import Execution, Plan
+from formicary.runner.core.records import (
+    DEFAULT_ORGANIZATION,
+    Artifact,
+    Definition,
+    Delivery,
+    JobRequest,
+    Lease,
+    OutboxEntry,
+    Page,
+    Record,
+    Repository,
+    SeenRef,
+    Token,
+    Version,
+)
+from formicary.runner.core.states import State
+from formicary.runner.store import lists, rows
+from formicary.runner.store.cache import Memory
+from formicary.runner.store.rows import Shape, build
+from formicary.runner.store.sql import SQL
+
+R = TypeVar("R", bound=Record)
+
+#: As many waiting requests as one look returns; the oldest come first, so the others get their turn.
+MAX_WAITING = 100_000
+
+
+class SqliteReader:
+    """The `Reader` of one connection."""
+
+    def __init__(self, connection: sqlite3.Connection, memory: Memory) -> None:
+        self._execute = connection.execute
+        self._memory = memory
+
+    def _row(self, name: str, parameters: Mapping[str, Any]) -> Any:
+        """The first row, or None."""
+        found = self._execute(SQL[name], parameters).fetchall()
+        return found[0] if found else None
+
+    def _one(self, shape: Shape[R], name: str, parameters: Mapping[str, Any]) -> R | None:
+        row = self._row(name, parameters)
+        return None if row is None else shape.decode(row)
+
+    def _many(self, shape: Shape[R], name: str, parameters: Mapping[str, Any]) -> list[R]:
+        return [shape.decode(row) for row in self._execute(SQL[name], parameters).fetchall()]
+
+    def _page(
+        self, shape: Shape[R], name: str, table: str, page: int, page_size: int, where: str = "", **keys: Any
+    ) -> Page[R]:
+        window = lists.window(page, page_size)
+        found = self._many(shape, name, {**keys, **window})
+        (total,) = self._execute(f"SELECT count(*) FROM {table} {where}", keys).fetchone()
+        return _page(tuple(found), total, page, window["limit"])
+
+    # Requests and their executions
+
+    def request(self, request_id: int) -> JobRequest | None:
+        return self._one(rows.REQUEST, "request", {"id": request_id})
+
+    def requests(
+        self,
+        *,
+        organization_id: str | None = None,
+        repository_id: int | None = None,
+        job_type: str | None = None,
+        states: Sequence[State] = (),
+        ref: str | None = None,
+        commit: str | None = None,
+        q: str = "",
+        order: str = "-id",
+        page: int = 0,
+        page_size: int = 200,
+    ) -> Page[JobRequest]:
+        chosen = tuple(dict.fromkeys(states))
+        wanted = lists.RequestFilter(organization_id, repository_id, job_type, chosen, ref, commit, q.strip(), order)
+        size = lists.window(page, page_size)["limit"]
+        if wanted.q and not lists.search_words(wanted.q):
+            return _page((), 0, page, size)
+        ids = [row[0] for row in self._run(lists.page_of_ids(wanted, page, page_size))]
+        found = tuple(rows.REQUEST.decode(row) for row in self._run(lists.rows_of(ids, order))) if ids else ()
+        total = sum(self._run(statement)[0][0] for statement in lists.totals(wanted))
+        return _page(found, total, page, size)
+
+    def _run(self, statement: lists.Statement) -> list[Any]:
+        return self._execute(statement.text, statement.parameters).fetchall()
+
+    def waiting(self) -> list[JobRequest]:
+        return self._many(rows.REQUEST, "waiting_requests", {"limit": MAX_WAITING})
+
+    def execution(self, execution_id: int) -> Execution | None:
+        row = self._row("execution", {"id": execution_id})
+        return None if row is None else _execution(execution_id, row[0])
+
+    def plan(self, execution_id: int) -> Plan | None:
+        plan = self._memory.plans.get(execution_id)
+        if plan is None:
+            plan = self._stored_plan(execution_id)
+            if plan is not None:
+                self._memory.plans.put(execution_id, plan)
+        return plan
+
+    def _stored_plan(self, execution_id: int) -> Plan | None:
+        row = self._row("plan", {"execution_id": execution_id})
+        if row is None:
+            return None
+        try:
+            return Plan.model_validate_json(row[0])
+        except ValidationError as error:
+            raise LostError(f"The plan of execution {execution_id} cannot be read back: {error}") from error
+
+    def executions_of(self, request_id: int) -> list[Execution]:
+        found = self._execute(SQL["executions_of_request"], {"request_id": request_id}).fetchall()
+        return [_execution(request_id, body) for (body,) in found]
+
+    def live_executions(self) -> list[int]:
+        return [row[0] for row in self._execute(SQL["live_executions"]).fetchall()]
+
+    def secret_params(self, request_id: int) -> dict[str, str]:
+        row = self._row("secrets", {"request_id": request_id})
+        secrets: dict[str, str] = json.loads(row[0]) if row else {}
+        return secrets
+
+    def leases(self) -> list[Lease]:
+        return self._many(rows.LEASE, "leases", {})
+
+    def counts(self) -> dict[State, int]:
+        counted = dict.fromkeys(State, 0)
+        for name in ("count_live", "count_ended"):
+            for state, requests in self._execute(SQL[name]).fetchall():
+                counted[State(state)] += requests
+        return counted
+
+    # Repositories and definitions
+
+    def repositories(self) -> list[Repository]:
+        return self._many(rows.REPOSITORY, "repositories", {})
+
+    def repository(self, repository_id: int) -> Repository | None:
+        return self._one(rows.REPOSITORY, "repository", {"id": repository_id})
+
+    def repository_named(self, name: str, organization_id: str = DEFAULT_ORGANIZATION) -> Repository | None:
+        return self._one(rows.REPOSITORY, "repository_named", {"organization_id": organization_id, "name": name})
+
+    def refs(self, repository_id: int) -> dict[str, SeenRef]:
+        found = self._many(rows.REF, "refs", {"repository_id": repository_id})
+        return {seen.ref: seen for seen in found}
+
+    def definitions(self, *, repository_id: int | None = None, organization_id: str | None = None) -> list[Definition]:
+        keys = {"repository_id": repository_id, "organization_id": organization_id}
+        if repository_id is not None:
+            found = self._many(rows.DEFINITION, "definitions_of_repository", keys)
+            return [one for one in found if organization_id in (None, one.organization_id)]
+        return self._many(rows.DEFINITION, "definitions_of_organization" if organization_id else "definitions", keys)
+
+    def definition(self, definition_id: int) -> Definition | None:
+        return self._one(rows.DEFINITION, "definition", {"id": definition_id})
+
+    def definition_named(
+        self, job_type: str, *, repository_id: int | None = None, organization_id: str = DEFAULT_ORGANIZATION
+    ) -> Definition | None:
+        keys = {"job_type": job_type, "repository_id": repository_id, "organization_id": organization_id}
+        if repository_id is not None:
+            found = self._one(rows.DEFINITION, "definition_of_repository", keys)
+            if found is not None:
+                return found if found.organization_id == organization_id else None
+        everywhere = self._many(rows.DEFINITION, "definitions_named", keys)
+        return everywhere[0] if len(everywhere) == 1 else None
+
+    def version(self, version_id: int) -> Version | None:
+        return self._one(rows.VERSION, "version", {"id": version_id})
+
+    def cron_last(self, definition_id: int) -> float | None:
+        row = self._row("cron_last", {"definition_id": definition_id})
+        return None if row is None else float(row[0])
+
+    # The rest
+
+    def artifacts(self, *, request_id: int | None = None, page: int = 0, page_size: int = 200) -> Page[Artifact]:
+        if request_id is None:
+            return self._page(rows.ARTIFACT, "artifacts_page", "artifacts", page, page_size)
+        where = "WHERE request_id = :request_id"
+        keys = {"request_id": request_id}
+        return self._page(rows.ARTIFACT, "artifacts_of_request", "artifacts", page, page_size, where, **keys)
+
+    def artifact(self, artifact_id: int) -> Artifact | None:
+        return self._one(rows.ARTIFACT, "artifact", {"id": artifact_id})
+
+    def artifacts_expired(self, now: float, limit: int = 500) -> list[Artifact]:
+        return self._many(rows.ARTIFACT, "artifacts_expired", {"now": now, "limit": limit})
+
+    def usage_of(self, digest: str) -> int:
+        return int(self._row("usage_of_digest", {"digest": digest})[0])
+
+    def loose_digests(self, limit: int = 500) -> list[str]:
+        return [row[0] for row in self._execute(SQL["loose_digests"], {"limit": limit}).fetchall()]
+
+    def deliveries(self, *, page: int = 0, page_size: int = 200) -> Page[Delivery]:
+        return self._page(rows.DELIVERY_HEAD, "deliveries_page", "deliveries", page, page_size)
+
+    def delivery(self, forge: str, delivery_key: str) -> Delivery | None:
+        return self._one(rows.DELIVERY, "delivery", {"forge": forge, "delivery_key": delivery_key})
+
+    def delivery_by_id(self, delivery_id: int) -> Delivery | None:
+        return self._one(rows.DELIVERY, "delivery_by_id", {"id": delivery_id})
+
+    def tokens(self) -> list[Token]:
+        return self._many(rows.TOKEN, "tokens", {})
+
+    def token_by_digest(self, digest: str) -> Token | None:
+        return self._one(rows.TOKEN, "token_by_digest", {"digest": digest})
+
+    def outbox_due(self, now: float, limit: int = 100) -> list[OutboxEntry]:
+        return self._many(rows.OUTBOX, "outbox_due", {"now": now, "limit": limit})
+
+    def outbox_next(self) -> float | None:
+        row = self._row("outbox_next", {})
+        return None if row is None else float(row[0])
+
+    def outbox(self, *, page: int = 0, page_size: int = 200) -> Page[OutboxEntry]:
+        return self._page(rows.OUTBOX, "outbox_page", "outbox", page, page_size)
+
+
+def _execution(key: int, body: str) -> Execution:
+    try:
+        return Execution.model_validate_json(body)
+    except ValidationError as error:
+        raise LostError(f"An execution (of number {key}) cannot be read back: {error}") from error
+
+
+def _page(found: tuple[R, ...], total: int, page: int, size: int) -> Page[R]:
+    return build(Page[R], {"records": found, "total_records": total, "page": max(page, 0), "page_size": size})

@@ -1,0 +1,248 @@
+"""What one change may do, on the writer's connection and inside its savepoint: requests, executions and leases.
+
+The rest of a transaction is in catalogue.py. The store guards what no caller may break: one live execution a request,
+rising fences, secrets that end with their request.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
+
+from formicary.runner.core.errors import Conflict, LostError, NotFound, StaleFence
+from formicary.runner.core.execution import Execution, Plan
+from formicary.runner.core.records import JobRequest, Lease, NewRequest
+from formicary.runner.core.states import JOB_TRANSITIONS, TERMINAL, State, move
+from formicary.runner.store import rows
+from formicary.runner.store.cache import Memory, Overlay
+from formicary.runner.store.catalogue import CatalogueTx
+from formicary.runner.store.sql import SQL
+
+
+class SqliteTx(CatalogueTx):
+    """The `Tx` of one change. It works only while its change runs."""
+
+    def __init__(self, connection: sqlite3.Connection, memory: Memory, batch: Overlay, now: float) -> None:
+        super().__init__(connection, memory)
+        self.now = now
+        self._batch = batch
+        self.learnt = Overlay()
+
+    def end(self) -> None:
+        """The change is over; whoever kept the Tx is told so."""
+        self._execute = _over
+
+    # What this change and its batch know already
+
+    def execution(self, execution_id: int) -> Execution | None:
+        known = self.learnt.executions.get(execution_id) or self._batch.executions.get(execution_id)
+        if known is None and not self._is_gone(execution_id):
+            known = self._memory.executions.get(execution_id) or super().execution(execution_id)
+            if known is not None:
+                self.learnt.executions[execution_id] = known
+        return known
+
+    def plan(self, execution_id: int) -> Plan | None:
+        known = self.learnt.plans.get(execution_id) or self._batch.plans.get(execution_id)
+        if known is None and not self._is_gone(execution_id):
+            known = self._memory.plans.get(execution_id) or self._stored_plan(execution_id)
+            if known is not None:
+                self.learnt.plans[execution_id] = known
+        return known
+
+    def _is_gone(self, execution_id: int) -> bool:
+        return execution_id in self.learnt.gone or execution_id in self._batch.gone
+
+    # Requests
+
+    def create_request(self, new: NewRequest) -> tuple[JobRequest, bool]:
+        ended_at = self.now if new.state in TERMINAL else None
+        values = rows.NEW_REQUEST.encode(new)
+        values["created_at"], values["ended_at"] = self.now, ended_at
+        values["has_secrets"] = bool(new.secret_params)
+        row = self._row("create_request", values)
+        if row is None:
+            return self._known_request(new), False
+        if new.secret_params and ended_at is None:
+            secrets = {"request_id": row[0], "params": rows.to_json(new.secret_params)}
+            self._execute(SQL["add_secrets"], secrets)
+        return _created(new, row[0], self.now, ended_at), True
+
+    def _known_request(self, new: NewRequest) -> JobRequest:
+        """The request that stands in the way of a new one."""
+        keys = {"organization_id": new.organization_id, "cause_key": new.cause_key, "user_key": new.user_key}
+        for name in ("request_of_cause", "request_of_user_key"):
+            found = self._one(rows.REQUEST, name, keys)
+            if found is not None:
+                return found
+        raise LostError(f"A request of {new.job_type} was refused, but there is none like it.")
+
+    def end_request(
+        self, request_id: int, state: State, *, reason: str = "", error_code: str = "", error_message: str = ""
+    ) -> None:
+        request = self._request_to_change(request_id)
+        if state not in TERMINAL:
+            raise LostError(f"A request does not end as {state}.")
+        if request.ended_at is not None:
+            raise Conflict(f"Request {request_id} has ended already: it is {request.state}.")
+        self._refuse_live_execution(request)
+        values = {"reason": reason, "error_code": error_code, "error_message": error_message}
+        move(JOB_TRANSITIONS, request.state, state)
+        self._execute(SQL["end_request"], {**values, "id": request_id, "state": str(state), "ended_at": self.now})
+        self._execute(SQL["drop_secrets"], {"request_id": request_id})
+
+    def reopen_request(self, request_id: int, *, keep: bool, by: str) -> JobRequest:
+        request = self._request_to_change(request_id)
+        if request.ended_at is None:
+            raise Conflict(f"Request {request_id} has not ended: it is {request.state}.")
+        self._alive_again(request, "reopen_request", {"id": request_id, "keep": keep, "reason": f"restarted by {by}"})
+        return self._request_to_change(request_id)
+
+    def _alive_again(self, request: JobRequest, name: str, values: Mapping[str, Any]) -> None:
+        """Bring a request back to life, unless its user_key is another live one's by now."""
+        try:
+            self._execute(SQL[name], values)
+        except sqlite3.IntegrityError as error:
+            raise Conflict(
+                f"Another request with the user_key {request.user_key} is alive; wait until it has ended."
+            ) from error
+
+    def _request_to_change(self, request_id: int) -> JobRequest:
+        request = self.request(request_id)
+        if request is None:
+            raise NotFound(f"There is no request {request_id}.")
+        return request
+
+    def _refuse_live_execution(self, request: JobRequest) -> None:
+        if request.execution_id is None:
+            return
+        (ended_at,) = self._row("execution_ended", {"id": request.execution_id}) or (self.now,)
+        if ended_at is None:
+            raise Conflict(f"Request {request.id} has a live execution ({request.execution_id}); cancel it first.")
+
+    # Executions
+
+    def create_execution(self, request_id: int, make: Callable[[int], Execution], plan: Plan) -> Execution:
+        request = self._request_to_change(request_id)
+        self._refuse_live_execution(request)
+        keys = {"request_id": request_id, "organization_id": request.organization_id}
+        (execution_id,) = self._row("reserve_execution", keys)
+        execution = make(execution_id)
+        if (execution.id, execution.request_id) != (execution_id, request_id):
+            raise LostError(f"Execution {execution_id} of request {request_id} was made with other numbers.")
+        self._execute(SQL["add_plan"], {"execution_id": execution_id, "body": _json(plan)})
+        started = {"request_id": request_id, "execution_id": execution_id, "started_at": execution.started_at}
+        self._alive_again(request, "request_takes_execution", {**started, "state": str(execution.state)})
+        self.learnt.plans[execution_id] = plan
+        self._save(execution)
+        return execution
+
+    def save_execution(self, execution: Execution) -> None:
+        known = self.learnt.executions.get(execution.id) or self._batch.executions.get(execution.id)
+        known = known or self._memory.executions.get(execution.id)
+        self._save(execution)
+        if known is None or _seen_by_request(known) != _seen_by_request(execution):
+            self._tell_request(execution)
+
+    def _save(self, execution: Execution) -> None:
+        """Write the body. A live execution leaves the index of live ones alone."""
+        values: dict[str, Any] = {"id": execution.id, "request_id": execution.request_id, "body": _json(execution)}
+        name = "save_live_execution"
+        if execution.state in TERMINAL:
+            name, values["ended_at"] = "save_execution", self._end_of(execution)
+        if self._execute(SQL[name], values).rowcount != 1:
+            raise NotFound(f"There is no execution {execution.id} of request {execution.request_id}.")
+        self.learnt.executions[execution.id] = execution
+        if execution.state in TERMINAL:
+            self._close(execution)
+
+    def _close(self, execution: Execution) -> None:
+        """What ends with an execution: its leases, its request, that request's secrets."""
+        self._execute(SQL["drop_leases"], {"execution_id": execution.id})
+        values = _request_values(execution) | {"ended_at": self._end_of(execution)}
+        if self._execute(SQL["request_is_over"], values).rowcount:
+            self._execute(SQL["drop_secrets"], {"request_id": execution.request_id})
+
+    def _tell_request(self, execution: Execution) -> None:
+        if execution.state not in TERMINAL:
+            self._execute(SQL["request_goes_on"], _request_values(execution))
+
+    def _end_of(self, execution: Execution) -> float:
+        return self.now if execution.ended_at is None else execution.ended_at
+
+    # Leases
+
+    def set_lease(self, lease: Lease) -> None:
+        if self._row("set_lease", rows.LEASE.encode(lease)) is None:
+            raise StaleFence(f"{lease.task_execution_id} is leased with a newer fence than {lease.fence}.")
+
+    def extend_leases(self, ant_id: str, fences: Mapping[str, int], deadline: float) -> set[str]:
+        refused = set()
+        for task_execution_id, fence in fences.items():
+            keys = {"task_execution_id": task_execution_id, "fence": fence, "ant_id": ant_id, "deadline": deadline}
+            if not self._execute(SQL["extend_lease"], keys).rowcount:
+                refused.add(task_execution_id)
+        return refused
+
+    def drop_lease(self, task_execution_id: str) -> None:
+        self._execute(SQL["drop_lease"], {"task_execution_id": task_execution_id})
+
+    # Retention
+
+    def expire(self, *, ended_before: float, deliveries_before: float, limit: int = 500) -> list[str]:
+        logs: list[str] = []
+        old = self._execute(SQL["requests_to_expire"], {"before": ended_before, "limit": limit}).fetchall()
+        for (request_id,) in old:
+            logs += self._delete_request(request_id)
+        if limit > len(old):
+            self._execute(SQL["expire_deliveries"], {"before": deliveries_before, "limit": limit - len(old)})
+        return logs
+
+    def _delete_request(self, request_id: int) -> list[str]:
+        """Delete it with all that hangs on it; returns its task executions."""
+        bodies = self._execute(SQL["executions_of_request"], {"request_id": request_id}).fetchall()
+        executions = [json.loads(body) for (body,) in bodies]
+        self.learnt.gone |= {execution["id"] for execution in executions}
+        self._execute(SQL["delete_request"], {"id": request_id})
+        return [attempt for execution in executions for attempt in _attempts(execution)]
+
+
+def _over(*_: Any) -> NoReturn:
+    raise LostError("A transaction was used after its change had ended.")
+
+
+def _json(part: Execution | Plan) -> str:
+    return part.model_dump_json(exclude_defaults=True)
+
+
+def _attempts(execution: Mapping[str, Any]) -> Iterable[str]:
+    for task in execution.get("tasks", {}).values():
+        for attempt in task.get("attempts", ()):
+            yield attempt["id"]
+
+
+def _seen_by_request(execution: Execution) -> tuple[Any, ...]:
+    return execution.state, execution.started_at, execution.error_code, execution.error_message
+
+
+def _request_values(execution: Execution) -> dict[str, Any]:
+    return {
+        "request_id": execution.request_id,
+        "execution_id": execution.id,
+        "state": str(execution.state),
+        "started_at": execution.started_at,
+        "error_code": execution.error_code,
+        "error_message": execution.error_message,
+    }
+
+
+def _created(new: NewRequest, request_id: int, created_at: float, ended_at: float | None) -> JobRequest:
+    """The request as it would be read back."""
+    values = {**_BLANK, **new.__dict__, "id": request_id, "created_at": created_at, "ended_at": ended_at}
+    values["has_secrets"], values["secret_params"] = bool(new.secret_params), {}
+    return rows.build(JobRequest, values)
+
+
+_BLANK = {name: info.default for name, info in JobRequest.model_fields.items() if name not in NewRequest.model_fields}
