@@ -1,7 +1,7 @@
 """What a definition says, once its text is parsed and its templates are filled. Shapes only: no text, no decisions.
 
 Fields are the keys of the definition language. Durations are seconds (float). A key of the language that this version
-cannot do yet is in `NOT_YET`, so that the loader can tell it from a misspelt one.
+cannot do yet is in one of the `…_NOT_YET` sets, so that the loader can tell it from a misspelt one.
 """
 
 from __future__ import annotations
@@ -116,6 +116,87 @@ WORDS: Final = frozenset({"COMPLETED", "FAILED", "FATAL"})
 WORDS_NOT_YET: Final = frozenset({"EXECUTING", "RESTART_TASK", "RESTART_JOB", "PAUSE_JOB"})
 
 
+METHODS: Final = frozenset({"SHELL"})
+METHODS_NOT_YET: Final = frozenset(
+    [
+        "DOCKER",
+        "KUBERNETES",
+        "HTTP_GET",
+        "HTTP_POST_FORM",
+        "HTTP_POST_JSON",
+        "HTTP_PUT_FORM",
+        "HTTP_PUT_JSON",
+        "HTTP_DELETE",
+        "WEBSOCKET",
+        "MESSAGING",
+        "FORK_JOB",
+        "JOB_FORK",
+        "AWAIT_FORKED_JOB",
+        "JOB_FORK_AWAIT",
+        "EXPIRE_ARTIFACTS",
+        "MANUAL",
+    ]
+)
+TRIGGERS_NOT_YET: Final = frozenset(
+    {"pull_request", "comment", "release", "schedule", "webhook", "completed", "s3", "queue"}
+)
+JOB_KEYS_NOT_YET: Final = frozenset(
+    [
+        "include",
+        "concurrency",
+        "hard_reset_after_retries",
+        "pause_time",
+        "public_plugin",
+        "sem_version",
+        "container",
+        "services",
+        "resources",
+        "webhook",
+        "notify",
+        "status",
+        "retention",
+    ]
+)
+TASK_KEYS_NOT_YET: Final = frozenset(
+    [
+        "matrix",
+        "when",
+        "artifact_ids",
+        "reports",
+        "secrets",
+        "webhook",
+        "notify",
+        "resources",
+        "container",
+        "helper",
+        "services",
+        "privileged",
+        "host_network",
+        "network_mode",
+        "node_selector",
+        "node_tolerations",
+        "affinity",
+        "pod_labels",
+        "pod_annotations",
+        "service_account",
+        "volumes",
+        "url",
+        "headers",
+        "query",
+        "body",
+        "fork_job_type",
+        "fork_job_version",
+        "await_forked_tasks",
+        "sub_workflow",
+        "fan_out",
+        "messaging_request_queue",
+        "messaging_reply_queue",
+        "approval_policy",
+    ]
+)
+CHECKOUT_KEYS_NOT_YET: Final = frozenset({"submodules", "lfs", "ref"})
+
+
 class TaskDefinition(Shape):
     """One task. `except_` and `when` hold rendered text or globs; scripts are lists of items."""
 
@@ -145,6 +226,8 @@ class TaskDefinition(Shape):
     tags: tuple[str, ...] = ()
     artifacts: Artifacts = Artifacts()
     cache: tuple[Cache, ...] = ()
+    tainted_variables: frozenset[str] = frozenset()
+    """Those of `variables` that were made from something outsiders can write."""
 
     def forgives(self, exit_code: int | None) -> bool:
         """Whether allow_failure covers this exit code (None: it ended without one)."""
@@ -174,6 +257,8 @@ class JobDefinition(Shape):
     retry: Retry = Retry()
     tags: tuple[str, ...] = ()
     tasks: tuple[TaskDefinition, ...] = ()
+    tainted_variables: frozenset[str] = frozenset()
+    """Those of `job_variables` that were made from something outsiders can write."""
 
     def task(self, name: str) -> TaskDefinition:
         """The task called `name`. Raises KeyError."""

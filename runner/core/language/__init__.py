@@ -1,1 +1,1 @@
-"""Text to mapping: dialects, templates, tokens, positions, limits, taint. Knows YAML and Jinja2, knows no job."""
+"""From the text of a definition to a tree with places: nothing here knows a key, and nothing runs code."""

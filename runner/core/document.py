@@ -1,0 +1,291 @@
+"""From a tree to a job: which keys stand where, what a task inherits from its job, and what the graph says about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+from formicary.runner.core.definition import (
+    JOB_KEYS_NOT_YET,
+    TASK_KEYS_NOT_YET,
+    JobDefinition,
+    Param,
+    Retry,
+    TaskDefinition,
+    Value,
+)
+from formicary.runner.core.graph import GraphError, check
+from formicary.runner.core.keys import DEFAULTS, JOB, RETRIES, TASK, Key, Table, params, read, variables
+from formicary.runner.core.language.limits import MAX_TASKS, Fault
+from formicary.runner.core.language.nodes import Mapping as MappingNode
+from formicary.runner.core.language.nodes import Node, Scalar, Sequence
+from formicary.runner.core.language.run import Doubt
+from formicary.runner.core.reader import Reader, Unread, When
+
+_NOT_YET: Final = JOB_KEYS_NOT_YET | TASK_KEYS_NOT_YET
+_TASKS: Final = Key(lambda reader, node: node, "tasks")
+FULL: Final = Table("a job", {**JOB.keys, **DEFAULTS, "tasks": _TASKS}, _NOT_YET)
+"""A job with `tasks`."""
+SHORT: Final = Table("a job", {**TASK.keys, **JOB.keys}, _NOT_YET)
+"""A job that is its only task."""
+_TASK_ONLY: Final = TASK.keys.keys() - FULL.keys.keys()
+_JOB_FIELDS: Final = frozenset(JobDefinition.model_fields)
+_TASK_FIELDS: Final = frozenset(TaskDefinition.model_fields)
+#: A block of the source that holds one of these shapes the graph.
+_SHAPES: Final = re.compile(
+    r"^[ \t]*(?:-[ \t]+)?(?:" + "|".join(name for name, key in TASK.keys.items() if not key.late) + r")[ \t]*:", re.M
+)
+
+
+class Document:
+    """One reading of one rendered document."""
+
+    def __init__(self, reader: Reader, source: str) -> None:
+        self.reader = reader
+        self.source = source
+        self.root = reader.rendered.tree
+
+    # --- what a rendering needs to know before it can be right
+
+    def givens(self) -> tuple[dict[str, Value], dict[str, Value], frozenset[str]]:
+        """Defaults of params; job_variables, and which of them are tainted."""
+        defaults: dict[str, Value] = {}
+        values: dict[str, Value] = {}
+        declared: dict[str, Param] = {}
+        tainted: frozenset[str] = frozenset()
+        node = self._under("params")
+        if node is not None:
+            found = self.reader.attempt(partial(params, self.reader, node), declared)
+            defaults = {name: param.default for name, param in found.items() if param.default is not None}
+        node = self._under("job_variables")
+        if node is not None:
+            values, tainted = self.reader.attempt(partial(variables, self.reader, node), (values, tainted))
+        return defaults, values, tainted
+
+    def task_variables(self, task_type: str) -> tuple[dict[str, Value], frozenset[str]]:
+        task = self.task_node(task_type)
+        node = None if task is None else _value(task, "variables")
+        if node is None:
+            return {}, frozenset()
+        nothing: tuple[dict[str, Value], frozenset[str]] = ({}, frozenset())
+        return self.reader.attempt(partial(variables, self.reader, node), nothing)
+
+    def _under(self, name: str) -> Node | None:
+        return _value(self.root, name) if isinstance(self.root, MappingNode) else None
+
+    # --- the job
+
+    def job(self) -> JobDefinition | None:
+        """The job, or None where it has no name; what is wrong is told to the reader."""
+        reader = self.reader
+        root = reader.mapping(_or_fail(reader, self.root), "a job (`job_type: name` and its keys)")
+        tasks = _value(root, "tasks")
+        fields = self._fields(root, tasks is not None)
+        if "job_type" not in fields:
+            if _value(root, "job_type") is None:
+                reader.tell(root, "This job has no `job_type`", "name it: `job_type: build`")
+            return None
+        made = list(self.tasks(tasks, fields)) if tasks is not None else [_short_task(fields)]
+        if tasks is None and not fields.get("script"):
+            reader.tell(root, "This job does nothing", "write `script:` or `tasks:`")
+        return JobDefinition(**_job_fields(fields, tasks is None), tasks=tuple(made))
+
+    def _fields(self, root: MappingNode, full: bool) -> dict[str, Any]:
+        if full:
+            for key, _ in list(root.pairs):
+                if key.text in _TASK_ONLY:
+                    self.reader.tell(
+                        key, f"`{key.text}` is a key of a task, not of a job with tasks", "move it to a task"
+                    )
+            allowed = [(key, value) for key, value in root.pairs if key.text not in _TASK_ONLY]
+            root = MappingNode(root.start, root.end, allowed)
+        return (FULL if full else SHORT).read(self.reader, root)
+
+    # --- its tasks
+
+    def task_nodes(self) -> list[MappingNode]:
+        tasks = self._under("tasks")
+        if tasks is None:
+            return [self.root] if isinstance(self.root, MappingNode) else []
+        return [item for item in self.reader.flat(tasks) if isinstance(item, MappingNode)]
+
+    def task_node(self, task_type: str) -> MappingNode | None:
+        if self._under("tasks") is None:
+            return self.root if isinstance(self.root, MappingNode) else None
+        for node in self.task_nodes():
+            name = _value(node, "task_type")
+            if (
+                isinstance(name, Scalar)
+                and self.reader.attempt(partial(self.reader.text, name), "").strip() == task_type
+            ):
+                return node
+        return None
+
+    def tasks(self, node: Node, job: Mapping[str, Any]) -> Iterator[TaskDefinition]:
+        reader = self.reader
+        if not isinstance(node, Sequence):
+            reader.tell(
+                node, f"A list of tasks was expected here, and this is {reader.kind(node)}", "write `- task_type: a`"
+            )
+            return
+        items = list(reader.flat(node))
+        if len(items) > MAX_TASKS:
+            reader.tell(items[MAX_TASKS], f"The job has more than {MAX_TASKS} tasks", "split the job")
+            return
+        if not items:
+            reader.tell(node, "This job has no tasks", "write `- task_type: …` with a `script`")
+        for item in items:
+            task = reader.attempt(partial(self.task, item, job), None)
+            if task is not None:
+                yield task
+
+    def task(self, node: Node, job: Mapping[str, Any]) -> TaskDefinition | None:
+        reader = self.reader
+        fields = TASK.read(reader, node)
+        if "task_type" not in fields:
+            if _value(node, "task_type") is None:
+                reader.tell(node, "This task has no `task_type`", "name it: `task_type: test`")
+            return None
+        if not fields["task_type"]:
+            fields["task_type"] = UNKNOWN
+        return TaskDefinition(**_task_fields(fields, job))
+
+    def one_task(self, task_type: str) -> TaskDefinition | None:
+        """Only this task, with what it inherits."""
+        reader = self.reader
+        root = reader.mapping(_or_fail(reader, self.root))
+        node = self.task_node(task_type)
+        if node is None:
+            return None
+        if node is root:
+            return _short_task(SHORT.read(reader, root))
+        job = {}
+        for key, value in root.pairs:
+            if key.text in DEFAULTS:
+                job[key.text] = reader.attempt(partial(read, reader, DEFAULTS[key.text], value), None)
+        return self.task(node, {name: value for name, value in job.items() if value is not None})
+
+    # --- what is wrong beyond single values
+
+    def graph(self, job: JobDefinition) -> None:
+        """Tell what is wrong with the graph; unknown targets are not known to be so while a task has no name yet."""
+        if any(task.task_type == UNKNOWN for task in job.tasks):
+            return
+        for error in check(job):
+            key, node = self._place(error.task, error.key, error.value)
+            also = [self.reader.rendered.origin(self._place(*place)[1].start) for place in error.also]
+            lines = sorted({self.source.count("\n", 0, offset) + 1 for offset in also})
+            more = f"also in line {', '.join(map(str, lines))}" if lines else ""
+            self.reader.tell(node if node is not None else key, _sentence(error), more)
+
+    def _place(self, task: str, key: str, value: str) -> tuple[Node, Node]:
+        node = self.task_node(task) or _or_fail(self.reader, self.root)
+        found = _value(node, key)
+        if found is None:
+            return node, node
+        return found, next((scalar for scalar in _scalars(found) if self._is(scalar, value)), found)
+
+    def _is(self, scalar: Scalar, value: str) -> bool:
+        return self.reader.attempt(partial(self.reader.text, scalar), "").strip() == value
+
+    def doubts(self, only: str = "") -> None:
+        """Tell the decisions of control flow that stand on missing names, but for those that are made again later."""
+        for doubt in self.reader.rendered.doubts:
+            if doubt.missing and self.reader.when is When.LOAD:
+                continue
+            task, key = self._around(doubt)
+            if only and task is not None and task is not self.task_node(only):
+                continue
+            if self.reader.when is When.PLAN and key in TASK.keys and TASK.keys[key].late and not self._shapes(doubt):
+                continue
+            if doubt.fault is not None:
+                self.reader.add(doubt.fault)
+            else:
+                place = doubt.about.place_of(doubt.missing)
+                self.reader.attempt(partial(self.reader.missing, doubt.missing, place), None)
+
+    def _around(self, doubt: Doubt) -> tuple[MappingNode | None, str]:
+        task = None
+        for node in self.task_nodes():
+            if node.start > doubt.index:
+                break
+            task = node
+        key = ""
+        for name, _ in task.pairs if task is not None else ():
+            if name.start <= doubt.index:
+                key = name.text
+        return task, key
+
+    def _shapes(self, doubt: Doubt) -> bool:
+        start = doubt.about.offset
+        end = next((high for low, high in self.reader.blocks if low == start), start)
+        return bool(_SHAPES.search(self.source, start, end))
+
+
+UNKNOWN: Final = "{{…}}"
+"""The name of a task, at load, that is made of nothing known yet."""
+
+
+def _value(node: Node | None, name: str) -> Node | None:
+    if not isinstance(node, MappingNode):
+        return None
+    return next((value for key, value in node.pairs if key.text == name), None)
+
+
+def _scalars(node: Node) -> Iterator[Scalar]:
+    if isinstance(node, Scalar):
+        yield node
+    elif isinstance(node, Sequence):
+        for item in node.items:
+            yield from _scalars(item)
+    else:
+        for _, value in node.pairs:
+            yield from _scalars(value)
+
+
+def _or_fail(reader: Reader, root: Node | None) -> Node:
+    if root is None:
+        reader.add(Fault(-1, "The document is empty", "write `job_type:` and `script:`"))
+        raise Unread
+    return root
+
+
+def _sentence(error: GraphError) -> str:
+    return error.message[:1].upper() + error.message[1:]
+
+
+def _with_retry(fields: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+    if not RETRIES.keys().isdisjoint(fields):
+        kept["retry"] = Retry(
+            attempts=fields.get("retry", 0),
+            delay=fields.get("delay_between_retries", 0.0),
+            backoff=fields.get("retry_backoff_policy"),
+        )
+    return kept
+
+
+def _job_fields(fields: dict[str, Any], short: bool) -> dict[str, Any]:
+    kept = {name: value for name, value in fields.items() if name in _JOB_FIELDS and name not in RETRIES}
+    kept.pop("tasks", None)
+    if "job_variables" in kept:
+        kept["job_variables"], kept["tainted_variables"] = kept["job_variables"]
+    # The one task of a short job takes `retry` for itself: twice would be times itself.
+    return kept if short else _with_retry(fields, kept)
+
+
+def _task_fields(fields: dict[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: job[name] for name in DEFAULTS if name in job}
+    kept.update((name, value) for name, value in fields.items() if name in _TASK_FIELDS and name not in RETRIES)
+    if "environment" in fields and "environment" in job:
+        kept["environment"] = {**job["environment"], **fields["environment"]}
+    if "variables" in kept:
+        kept["variables"], kept["tainted_variables"] = kept["variables"]
+    return _with_retry(fields, kept)
+
+
+def _short_task(fields: dict[str, Any]) -> TaskDefinition:
+    own = {name: value for name, value in fields.items() if name != "description"}
+    own.setdefault("task_type", fields.get("job_type", UNKNOWN))
+    return TaskDefinition(**_task_fields(own, {}))

@@ -1,0 +1,323 @@
+"""Joins language, keys and graph: text in; definitions out, or all that is wrong with it, each at its place.
+
+A text is compiled once and rendered often: at load with sample values, for each execution (`plan`), for each attempt
+(`attempt`). A document without a template is the same definition each time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from typing import Final
+
+from formicary.runner.core.definition import JobDefinition, TaskDefinition
+from formicary.runner.core.document import FULL, Document
+from formicary.runner.core.errors import DefinitionError, Problem
+from formicary.runner.core.language import source
+from formicary.runner.core.language.limits import MAX_FAULTS, Budget, Fault
+from formicary.runner.core.language.nodes import Mapping as MappingNode
+from formicary.runner.core.language.render import Compiled, Rendered, compile_document, end_of
+from formicary.runner.core.names import JOB_VARIABLE, PARAM, TASK_VARIABLE, Names
+from formicary.runner.core.reader import Enough, Reader, Unread, When
+from formicary.runner.core.samples import SAMPLE_NAMES
+
+_CACHED_CHARACTERS: Final = 4 * 1024 * 1024
+_CACHED_FILES: Final = 256
+_PASSES: Final = 4
+"""A job variable may be made of another; so often the text is rendered until they stay the same."""
+_MAX_SOURCE_LINE: Final = 400
+_JOB_TYPE: Final = re.compile(
+    r"""^job_type:[ \t]+(?:"([^"\n]+)"|'([^'\n]+)'|([^\s#'"{\[][^#\n]*?))[ \t]*(?:#.*)?$""", re.M
+)
+_GO: Final = re.compile(r"""^template:[ \t]*["']?go["']?[ \t]*(?:#.*)?$""", re.M)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One YAML document of a file: a definition, or what is wrong with it."""
+
+    path: str
+    index: int
+    text: str
+    digest: str
+    definition: JobDefinition | None
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    job_type: str | None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A definition as one execution follows it; `tainted` are the job_variables that outsiders had a hand in."""
+
+    definition: JobDefinition
+    tainted: frozenset[str] = frozenset()
+
+
+@dataclass
+class _Unit:
+    """One document of a file, compiled."""
+
+    lines: source.Lines
+    offset: int
+    compiled: Compiled
+    constant: Planned | None = None
+    tasks: dict[str, TaskDefinition] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return self.compiled.text
+
+    def problems(self, faults: Iterable[Fault], path: str, severity: str = "error") -> tuple[Problem, ...]:
+        found = {(fault.offset, fault.message): fault for fault in faults}
+        ordered = sorted(found.values(), key=lambda fault: fault.offset)[:MAX_FAULTS]
+        return tuple(problem(self.lines, self.offset, fault, path, severity) for fault in ordered)
+
+    def keep(self, planned: Planned) -> None:
+        if self.compiled.template is None:
+            self.constant = planned
+            self.tasks = {task.task_type: task for task in planned.definition.tasks}
+
+
+@dataclass
+class _File:
+    text: str
+    fault: Fault | None = None
+    units: list[_Unit] = field(default_factory=list)
+
+    @cached_property
+    def lines(self) -> source.Lines:
+        return source.Lines(self.text)
+
+
+def problem(lines: source.Lines, offset: int, fault: Fault, path: str, severity: str = "error") -> Problem:
+    if fault.offset < 0:
+        return Problem(path, 0, 0, fault.message, fault.expected, "", severity)
+    line, column = lines.place(offset + fault.offset)
+    written = lines.source(line)
+    shown = written[:_MAX_SOURCE_LINE] if column <= _MAX_SOURCE_LINE else ""
+    return Problem(path, line, column, fault.message, fault.expected, shown, severity)
+
+
+class _Files:
+    """Compiled files by their text; the longest unused go first."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, _File] = {}
+        self.characters = 0
+
+    def get(self, text: str) -> _File:
+        found = self.entries.pop(text, None)
+        if found is None:
+            found = _compile(source.normal(text))
+            self.characters += len(text)
+        self.entries[text] = found
+        while len(self.entries) > _CACHED_FILES or (self.characters > _CACHED_CHARACTERS and len(self.entries) > 1):
+            oldest = next(iter(self.entries))
+            del self.entries[oldest]
+            self.characters -= len(oldest)
+        return found
+
+
+_files: Final = _Files()
+
+
+def _compile(text: str) -> _File:
+    file = _File(text)
+    try:
+        source.check(text)
+        documents = source.documents(text)
+        if not documents:
+            raise Fault(-1, "The file holds no job", "write `job_type: …` and `script: …`")
+    except Fault as fault:
+        file.fault = fault
+        return file
+    file.units = [_Unit(file.lines, document.offset, compile_document(document.text)) for document in documents]
+    return file
+
+
+def load(text: str, *, path: str) -> tuple[Loaded, ...]:
+    """Every document of a file, with all that is wrong with it. Never raises."""
+    file = _files.get(text)
+    if file.fault is not None:
+        told = (problem(file.lines, 0, file.fault, path),)
+        return (Loaded(path, 0, text, _digest(text, 0), None, told, (), _guess(file.text)),)
+    budget = Budget()
+    return tuple(_loaded(unit, text, path, index, budget) for index, unit in enumerate(file.units))
+
+
+def _digest(text: str, index: int) -> str:
+    return sha256(f"{text}\n{index}".encode(errors="surrogatepass")).hexdigest()
+
+
+def _guess(text: str) -> str | None:
+    found = _JOB_TYPE.search(text)
+    return next((part.strip() for part in found.groups() if part), None) if found else None
+
+
+def _loaded(unit: _Unit, text: str, path: str, index: int, budget: Budget) -> Loaded:
+    faults: list[Fault] = []
+    warnings: list[Fault] = []
+    job = None
+    if (go := _GO.search(unit.text)) is not None:
+        faults = [Fault(go.start(), "Not supported yet: `template: go` is not in this version", "write it natively")]
+    else:
+        job, faults, warnings = _read(unit, SAMPLE_NAMES, When.LOAD, budget)
+    if faults or job is None:
+        job_type = _guess(unit.text)
+        return Loaded(path, index, text, _digest(text, index), None, unit.problems(faults, path), (), job_type)
+    unit.keep(Planned(job, job.tainted_variables))
+    told = unit.problems(warnings, path, "warning")
+    return Loaded(path, index, text, _digest(text, index), job, (), told, job.job_type)
+
+
+def plan(text: str, index: int, names: Names, *, path: str = "") -> Planned:
+    """The definition as one execution follows it. Raises DefinitionError."""
+    unit = _unit(text, index, path)
+    if unit.constant is not None:
+        return unit.constant
+    job, faults, _ = _read(unit, names, When.PLAN, Budget())
+    if faults or job is None:
+        raise DefinitionError(unit.problems(faults, path))
+    planned = Planned(job, job.tainted_variables)
+    unit.keep(planned)
+    return planned
+
+
+def attempt(text: str, index: int, names: Names, task_type: str, *, path: str = "") -> TaskDefinition:
+    """One task, rendered anew for an attempt. Raises DefinitionError."""
+    unit = _unit(text, index, path)
+    if unit.constant is None and unit.compiled.template is None:
+        plan(text, index, names, path=path)
+    if unit.constant is not None and task_type in unit.tasks:
+        return unit.tasks[task_type]
+    task, faults = _read_task(unit, names, task_type, When.ATTEMPT, Budget())
+    if faults or task is None:
+        gone = Fault(-1, f"The task `{task_type}` is no longer in the definition", "it depends on values that changed")
+        raise DefinitionError(unit.problems(faults or [gone], path))
+    return task
+
+
+def _unit(text: str, index: int, path: str) -> _Unit:
+    file = _files.get(text)
+    if file.fault is not None or index >= len(file.units):
+        fault = file.fault or Fault(-1, f"The file has no document number {index}", "load it again")
+        raise DefinitionError((problem(file.lines, 0, fault, path),))
+    return file.units[index]
+
+
+def _reader(unit: _Unit, rendered: Rendered, when: When, names: Names) -> Reader:
+    blocks = unit.compiled.template.blocks if unit.compiled.template else ()
+    return Reader(rendered, when, names=tuple(names.values), blocks=blocks)
+
+
+def _settled(unit: _Unit, names: Names, budget: Budget, task_type: str = "") -> tuple[Rendered, Names]:
+    """A rendering whose own variables and defaults are among the names that it was made with. Raises Fault."""
+    for _ in range(_PASSES):
+        rendered = unit.compiled.render(names.values, names.tainted, budget)
+        if rendered.run is None:
+            break
+        document = Document(_reader(unit, rendered, When.LOAD, names), unit.text)
+        try:
+            more = _with_givens(document, names, task_type)
+        except Enough:
+            break
+        if more is names:
+            break
+        names = more
+    return rendered, names
+
+
+def _with_givens(document: Document, names: Names, task_type: str) -> Names:
+    defaults, values, tainted = document.givens()
+    found = names
+    layers = [(values, tainted, JOB_VARIABLE)]
+    layers.append(({name: value for name, value in defaults.items() if names.rank(name) < PARAM}, frozenset(), PARAM))
+    if task_type:
+        layers.append((*document.task_variables(task_type), TASK_VARIABLE))
+    for layer, dirty, rank in layers:
+        if any(_differs(found, name, layer[name], name in dirty, rank) for name in layer):
+            found = found.under(layer, dirty, rank)
+    return found
+
+
+def _differs(names: Names, name: str, value: object, tainted: bool, rank: int) -> bool:
+    if names.rank(name) > rank:
+        return False
+    now = names.values.get(name, _differs)
+    return type(now) is not type(value) or now != value or (tainted and name not in names.tainted)
+
+
+def _read(
+    unit: _Unit, names: Names, when: When, budget: Budget
+) -> tuple[JobDefinition | None, list[Fault], list[Fault]]:
+    faults = list(unit.compiled.faults)
+    if unit.compiled.template is None and unit.compiled.faults:
+        return None, faults, []
+    try:
+        rendered, names = _settled(unit, names, budget)
+    except Fault as fault:
+        return None, [*faults, fault], []
+    reader = _reader(unit, rendered, when, names)
+    document = Document(reader, unit.text)
+    job = None
+    try:
+        if when is When.LOAD:
+            _static(unit, reader)
+        document.doubts()
+        job = document.job()
+        if job is not None and not reader.faults:
+            document.graph(job)
+        if job is not None and when is not When.LOAD:
+            job = _own_variables(unit, names, job, reader, budget)
+    except (Enough, Unread):
+        job = None
+    return job, faults + reader.faults, reader.warnings
+
+
+def _own_variables(unit: _Unit, names: Names, job: JobDefinition, reader: Reader, budget: Budget) -> JobDefinition:
+    """Tasks whose shape is made of their own variables are read from a rendering that has these."""
+    tasks = []
+    for task in job.tasks:
+        if not reader.used.isdisjoint(task.variables):
+            again, faults = _read_task(unit, names, task.task_type, When.PLAN, budget)
+            for fault in faults:
+                reader.add(fault)
+            task = again or task
+        tasks.append(task)
+    return job.model_copy(update={"tasks": tuple(tasks)})
+
+
+def _read_task(
+    unit: _Unit, names: Names, task_type: str, when: When, budget: Budget
+) -> tuple[TaskDefinition | None, list[Fault]]:
+    if unit.compiled.template is None and unit.compiled.faults:
+        return None, unit.compiled.faults
+    try:
+        rendered, names = _settled(unit, names, budget, task_type)
+    except Fault as fault:
+        return None, [fault]
+    reader = _reader(unit, rendered, when, names)
+    document = Document(reader, unit.text)
+    try:
+        document.doubts(task_type)
+        return document.one_task(task_type), reader.faults
+    except (Enough, Unread):
+        return None, reader.faults
+
+
+def _static(unit: _Unit, reader: Reader) -> None:
+    """Tell templates in keys that are read where nothing is rendered."""
+    if not isinstance(reader.rendered.tree, MappingNode) or reader.rendered.run is None:
+        return
+    for key, value in reader.rendered.tree.pairs:
+        row = FULL.keys.get(key.text)
+        if row is None or not row.static:
+            continue
+        start, end = reader.rendered.origin(key.start), reader.rendered.origin(end_of(value) - 1) + 1
+        place = unit.compiled.region(start, max(end, start))
+        if place is not None:
+            reader.add(Fault(place, f"`{key.text}` may not hold a template", "it is read before anything is rendered"))

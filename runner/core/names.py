@@ -1,0 +1,234 @@
+"""Which names a template and a task's process see, whose value wins, and what is kept from the process. Pure.
+
+Secrets are never values here: a secret is a token that stays in whatever is rendered, stored and shown, and that the
+ant alone replaces (`fill`). A value that happens to hold a token's first character is written so that `fill` gives it
+back as it was and nobody can ask for a secret by writing its token into a commit message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
+from formicary.runner.core.language.functions import text_of
+from formicary.runner.core.language.limits import SECRET_CLOSE, SECRET_OPEN
+
+SECRET_TOKEN: Final = re.compile(f"{SECRET_OPEN}([^{SECRET_OPEN}{SECRET_CLOSE}]*){SECRET_CLOSE}")
+MAX_VARIABLE: Final = 100 * 1024
+"""Bytes of a value; a longer one goes to a file. A process takes 128 KiB a variable on Linux."""
+MAX_ENVIRONMENT: Final = 1024 * 1024
+"""Bytes of all values; beyond that the longest ones go to files too."""
+ALWAYS_FILES: Final = frozenset({"GitChangedFiles"})
+
+#: What outsiders can write, wherever it comes from.
+OUTSIDERS_WRITE: Final = frozenset(
+    [
+        "GitBranch",
+        "GitTag",
+        "GitCommitMessage",
+        "GitCommitAuthor",
+        "GitCommitAuthorEmail",
+        "GitBaseBranch",
+        "GitPullRequestTitle",
+        "GitChangedFiles",
+        "CI_COMMIT_BRANCH",
+        "CI_COMMIT_TAG",
+    ]
+)
+_SHELL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_FORBIDDEN: Final = re.compile(
+    r"(?:PATH|HOME|LD_.*|BASH_ENV|ENV|IFS|PYTHON.*|NODE_OPTIONS|GIT_.*|DOCKER_.*)\Z", re.DOTALL
+)
+_NO_PROCESS_TAKES: Final = re.compile("[\0\ud800-\udfff]")
+
+# Whose value wins: the higher. What a rendering of the text makes itself may replace what stands below it.
+TASK_RESULTS, JOB_VARIABLE, PARAM, TASK_VARIABLE, OUTPUT, FIXED = range(6)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What templates see. `ranks` says whose value each one is; a name without a rank counts as a parameter."""
+
+    values: Mapping[str, Value]
+    tainted: frozenset[str] = frozenset()
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    ranks: Mapping[str, int] = field(default_factory=dict)
+
+    def rank(self, name: str) -> int:
+        """-1 if the name is not there."""
+        return self.ranks.get(name, PARAM) if name in self.values else -1
+
+    def under(self, values: Mapping[str, Value], tainted: frozenset[str], rank: int) -> Names:
+        """With these values too, but for names that somebody of a higher rank holds."""
+        taken = [name for name in values if self.rank(name) <= rank]
+        if not taken:
+            return self
+        return Names(
+            {**self.values, **{name: values[name] for name in taken}},
+            self.tainted.difference(taken) | tainted.intersection(taken) | OUTSIDERS_WRITE.intersection(taken),
+            self.secrets,
+            {**self.ranks, **dict.fromkeys(taken, rank)},
+        )
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a task's process gets. A variable in `files` holds the path that the ant gives the file with this content."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def secret_token(name: str) -> str:
+    return f"{SECRET_OPEN}{name}{SECRET_CLOSE}"
+
+
+def fill(text: str, secrets: Mapping[str, str]) -> str:
+    """The text with its secrets, for the ant's eyes only. A secret that is not there becomes empty."""
+    if SECRET_OPEN not in text:
+        return text
+    return SECRET_TOKEN.sub(lambda found: secrets.get(found[1], "") if found[1] else SECRET_OPEN, text)
+
+
+def guarded(value: Value) -> Value:
+    """The value with its own token characters written so that `fill` gives them back."""
+    if isinstance(value, str):
+        return value.replace(SECRET_OPEN, secret_token("")) if SECRET_OPEN in value else value
+    if isinstance(value, list):
+        return [guarded(item) for item in value]
+    if isinstance(value, dict):
+        return {str(guarded(key)): guarded(item) for key, item in value.items()}
+    return value
+
+
+def names_for(
+    job: JobDefinition | None,
+    *,
+    built_in: Mapping[str, Value],
+    params: Mapping[str, Value],
+    tainted_params: frozenset[str] = frozenset(),
+    secrets: Mapping[str, str] | None = None,
+    secret_params: frozenset[str] = frozenset(),
+    outputs: Mapping[str, Mapping[str, Value]] | None = None,
+    outputs_tainted: bool = False,
+    task: TaskDefinition | None = None,
+) -> Names:
+    """All names, the later ones winning: job_variables, params, variables of the task, outputs of finished tasks.
+
+    Built-ins and secrets are shadowed by nothing. `secret_params` are those of `params` whose value is a secret;
+    `secrets` come from elsewhere. `job` is the planned definition, or None before there is one; `outputs` are in the
+    order in which their tasks ended, and each is there as `name` and as `task.name`.
+    """
+    hidden = {**{name: text_of(params[name]) for name in secret_params if name in params}, **(secrets or {})}
+    results = outputs or {}
+    layers = _Layers(tainted_params)
+    layers.add({task_type: dict(found) for task_type, found in results.items()}, TASK_RESULTS, outputs_tainted)
+    if job is not None:
+        layers.add(job.job_variables, JOB_VARIABLE, tainted=job.tainted_variables, made=True)
+        layers.add(_defaults(job), PARAM)
+    layers.add(params, PARAM, tainted=tainted_params)
+    if task is not None:
+        layers.add(task.variables, TASK_VARIABLE, tainted=task.tainted_variables, made=True)
+    for found in results.values():
+        layers.add(found, OUTPUT, outputs_tainted)
+    layers.add(built_in, FIXED)
+    layers.add({name: secret_token(name) if value else "" for name, value in hidden.items()}, FIXED, made=True)
+    return Names(layers.values, frozenset(layers.tainted), hidden, layers.ranks)
+
+
+class _Layers:
+    def __init__(self, suspects: frozenset[str]) -> None:
+        self.suspects = suspects
+        self.values: dict[str, Value] = {}
+        self.ranks: dict[str, int] = {}
+        self.tainted: set[str] = set()
+
+    def add(
+        self,
+        values: Mapping[str, Value],
+        rank: int,
+        all_tainted: bool = False,
+        *,
+        tainted: frozenset[str] = frozenset(),
+        made: bool = False,
+    ) -> None:
+        """One layer over those before. `made` values went through a rendering, so they are guarded already."""
+        for name, value in values.items():
+            self.values[name] = value if made else guarded(value)
+            self.ranks[name] = rank
+            suspect = rank == JOB_VARIABLE and name in self.suspects
+            if all_tainted or suspect or name in tainted or name in OUTSIDERS_WRITE:
+                self.tainted.add(name)
+            else:
+                self.tainted.discard(name)
+
+
+def _defaults(job: JobDefinition) -> dict[str, Value]:
+    return {name: param.default for name, param in job.params.items() if param.default is not None}
+
+
+def environment(names: Names, task: TaskDefinition) -> Environment:
+    """What the task's process gets of these names, and over them what its `environment` says."""
+    notes: list[str] = []
+    found: dict[str, str] = {}
+    # The attempt has rendered its variables anew; `names` may still hold those of the plan.
+    names = names.under(task.variables, task.tainted_variables, TASK_VARIABLE)
+    for name, value in names.values.items():
+        if names.ranks.get(name) == TASK_RESULTS:
+            continue
+        if why := _kept_out(name):
+            notes.append(f"`{_shown(name)}` is not in the environment: {why}.")
+        else:
+            found[name] = _as_variable(name, value)
+    for name, text in task.environment.items():
+        if _SHELL_NAME.match(name):
+            found[name] = text
+        else:
+            notes.append(f"`{_shown(name)}` is not in the environment: no shell can hold this name.")
+    return _split(found, notes)
+
+
+def _as_variable(name: str, value: Value) -> str:
+    if name in ALWAYS_FILES and isinstance(value, list):
+        return "".join(f"{text_of(item)}\n" for item in value)
+    return text_of(value)
+
+
+def _kept_out(name: str) -> str:
+    if not _SHELL_NAME.match(name):
+        return "no shell can hold this name"
+    if _FORBIDDEN.match(name):
+        return "only `environment` in the definition may set it"
+    return ""
+
+
+def _shown(name: str) -> str:
+    return re.sub(r"[^ -~]", "?", name[:60])
+
+
+def _split(found: dict[str, str], notes: list[str]) -> Environment:
+    files = dict(_to_files(found, notes))
+    return Environment({name: text for name, text in found.items() if name not in files}, files, tuple(notes))
+
+
+def _to_files(found: Mapping[str, str], notes: list[str]) -> Iterator[tuple[str, str]]:
+    sizes = {name: len(text) if text.isascii() else len(text.encode(errors="replace")) for name, text in found.items()}
+    total = 0
+    for name, text in sorted(found.items(), key=lambda pair: sizes[pair[0]]):
+        total += sizes[name]
+        why = ""
+        if _NO_PROCESS_TAKES.search(text):
+            why = "it holds characters that no variable can hold"
+        elif sizes[name] > MAX_VARIABLE:
+            why = "it is longer than 100 KiB"
+        elif total > MAX_ENVIRONMENT:
+            why = "all variables together are longer than 1 MiB"
+        if why or name in ALWAYS_FILES:
+            total -= sizes[name]
+            yield name, text
+        if why:
+            notes.append(f"`{name}` is the path of a file with its value, because {why}.")
