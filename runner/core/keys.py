@@ -5,21 +5,13 @@ A row is `static` if it may hold no template, `late` if each attempt renders it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-try:
-    from formicary.runner.core import cron
-except ImportError:
-
-    class cron:
-        @staticmethod
-        def validate(e, t):
-            return None
-
-
+from formicary.runner.core import cron
 from formicary.runner.core.definition import (
     CHECKOUT_KEYS_NOT_YET,
     JOB_KEYS_NOT_YET,
@@ -254,8 +246,6 @@ def _param(reader: Reader, node: Node) -> dict[str, Any]:
 
 
 def pattern(reader: Reader, node: Node) -> str:
-    import re
-
     text = reader.string(node)
     try:
         re.compile(text)

@@ -76,7 +76,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a task's process gets. A variable in `files` holds the path that the ant gives the file with this content."""
+    """What a task's process gets. For each of `files` the ant writes a file, and the variable holds its path."""
 
     variables: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)

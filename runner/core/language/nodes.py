@@ -106,17 +106,15 @@ class _Composer:
         for event in self.events:
             if isinstance(event, yaml.DocumentStartEvent):
                 if found is not None:
-                    raise Fault(
-                        event.start_mark.index, "A second document begins here", "put `---` on a line of its own"
-                    )
+                    raise Fault(_at(event), "A second document begins here", "put `---` on a line of its own")
                 found, _ = self.node(next(self.events), 1)
         return found
 
     def node(self, event: Any, depth: int) -> tuple[Node, int]:
         """The node that begins with `event`, and its height."""
-        start = event.start_mark.index
+        start = _at(event)
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(event.anchor, start, depth)
+            return self.alias(event.anchor or "", start, depth)
         if depth > MAX_DEPTH:
             raise TooMuch(start, f"This is nested more than {MAX_DEPTH} deep", "flatten it")
         self.count(start, 1)
@@ -173,7 +171,7 @@ class _Composer:
         height = 0
         for event in self.events:
             if isinstance(event, yaml.SequenceEndEvent):
-                node.end = event.end_mark.index
+                node.end = _at(event, end=True)
                 break
             item, high = self.node(event, depth + 1)
             node.items.append(item)
@@ -186,7 +184,7 @@ class _Composer:
         seen: set[str] = set()
         for event in self.events:
             if isinstance(event, yaml.MappingEndEvent):
-                node.end = event.end_mark.index
+                node.end = _at(event, end=True)
                 break
             key, _ = self.node(event, depth + 1)
             value, high = self.node(next(self.events), depth + 1)
@@ -206,6 +204,10 @@ class _Composer:
             raise Fault(key.start, f"The key `{_shown(key.text)}` is there twice", "remove one of the two")
         seen.add(key.text)
         node.pairs.append((key, value))
+
+
+def _at(event: Any, *, end: bool = False) -> int:
+    return int((event.end_mark if end else event.start_mark).index)
 
 
 def _merge(value: Node) -> list[tuple[Scalar, Node]]:
