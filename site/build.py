@@ -12,7 +12,16 @@ from formicary.runner.core.states import SUCCESS, TERMINAL, State
 from formicary.site import stats
 from formicary.site.source import PUBLIC, Source, cell, short_ref
 from formicary.site.status import Status, status, sync_status, worst
-from formicary.site.views import Branch, Cell, DefinitionRow, JobView, Overview, RepositoryCard, RepositoryView
+from formicary.site.views import (
+    Branch,
+    Cell,
+    DefinitionRow,
+    JobView,
+    Overview,
+    RepositoryCard,
+    RepositoryView,
+    RequestRow,
+)
 
 RECENT: Final = 100
 HISTORY: Final = 60
@@ -58,10 +67,6 @@ def job(source: Source, repository_name: str, job_type: str) -> JobView:
     ended = [one for one in past if one.state in TERMINAL]
     good = [one for one in ended if one.state is State.COMPLETED]
     spent = [_seconds(one) or 0.0 for one in good]
-    last = {
-        ok: next((one for one in ended if (one.state in SUCCESS) is ok and one.state is not State.CANCELLED), None)
-        for ok in (True, False)
-    }
     return JobView(
         repository=repository_name,
         job_type=job_type,
@@ -73,8 +78,8 @@ def job(source: Source, repository_name: str, job_type: str) -> JobView:
         success=stats.success_rate([one.state for one in ended]),
         p50=stats.quantile(spent, 0.5),
         p95=stats.quantile(spent, 0.95),
-        last_good=source.row(last[True]) if last[True] else None,
-        last_bad=source.row(last[False]) if last[False] else None,
+        last_good=_first(source, ended, SUCCESS),
+        last_bad=_first(source, ended, frozenset({State.FAILED})),
         recent=tuple(source.row(one) for one in past),
         params=shape.params if shape else {},
         required=frozenset(shape.required_params) if shape else frozenset(),
@@ -112,8 +117,12 @@ def _history(source: Source, owner: Repository | None, job_type: str) -> Sequenc
     return found if owner else [one for one in found if one.repository_id is None and source.shows(one)]
 
 
+def _first(source: Source, past: Sequence[JobRequest], states: frozenset[State]) -> RequestRow | None:
+    return next((source.row(one) for one in past if one.state in states), None)
+
+
 def _shape(source: Source, definition: Definition | None) -> JobDefinition | None:
-    """What the definition in force says, if someone can read it; else what its newest run followed."""
+    """What the definition in force says, if someone here can read it."""
     version = source.reader.version(definition.version_id) if definition and definition.version_id else None
     return source.definition_of(version) if version else None
 

@@ -214,7 +214,7 @@ def _box(row: TaskRow, x: float, y: float) -> Box:
     if row.seconds is not None:
         note += f" · {times.duration(row.seconds)}"
     if len(row.attempts) > 1:
-        note += f" · {len(row.attempts)}×"
+        note += f" · {len(row.attempts)} attempts"
     return Box(row.name, label, note, row.status, x, y, row.log_id)
 
 
@@ -228,9 +228,9 @@ def _walked(edge: graph.Edge, execution: Execution) -> bool:
 
 def _failure(source: Source, execution: Execution | None, allowed: frozenset[str]) -> Failure | None:
     found = explain.first_failed(execution, allowed) if execution else None
-    if execution is None or found is None or found[1] is None or found[0].name in allowed:
+    run, attempt = found or (None, None)
+    if execution is None or run is None or attempt is None or run.name in allowed:
         return None
-    run, attempt = found
     lines = failing_lines(log_path(source.logs, execution.id, attempt.id))
     return Failure(run.name, attempt.id if attempt.started_at else "", attempt.error_message, lines)
 

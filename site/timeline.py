@@ -31,9 +31,7 @@ def bars(execution: Execution, run: TaskRun, now: float | None) -> tuple[Bar, ..
     def place(moment: float) -> float:
         return round(min(max((moment - begin) / (end - begin) * 100, 0.0), 100.0), 2)
 
-    return tuple(
-        _bar(one, place, end) for one in run.attempts if one.ready_at is not None or one.started_at is not None
-    )
+    return tuple(_bar(one, place, end) for one in run.attempts if _moments(one))
 
 
 def ticks(execution: Execution | None, now: float | None) -> tuple[tuple[float, str], ...]:

@@ -1,4 +1,4 @@
-"""What each page shows, as plain data. No reader, no clock, no HTML: `build` makes these, the templates only lay them out."""
+"""What each page shows, as plain data. No reader, no clock, no HTML: `build` and `run` make these."""
 
 from __future__ import annotations
 
@@ -285,10 +285,10 @@ class LogView:
 
 @dataclass(frozen=True, slots=True)
 class LoginView:
-    """The login page; `code` is what the link held, confirmed by a POST so that a preview does not use it up."""
+    """The login page; `target` is where it leads."""
 
     message: str = ""
-    code: str = ""
+    target: str = ""
     title: str = "Log in"
 
 
