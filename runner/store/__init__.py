@@ -92,10 +92,30 @@ class Reader(Protocol):
         ...
 
     def version(self, version_id: int) -> Version | None: ...
+    def versions(
+        self,
+        job_type: str,
+        *,
+        repository_id: int | None = None,
+        organization_id: str = "default",
+        page: int = 0,
+        page_size: int = 200,
+    ) -> Page[Version]:
+        """The versions of a repository's job, newest first."""
+        ...
+
     def cron_last(self, definition_id: int) -> float | None: ...
 
     # The rest
-    def artifacts(self, *, request_id: int | None = None, page: int = 0, page_size: int = 200) -> Page[Artifact]: ...
+    def artifacts(
+        self,
+        *,
+        request_id: int | None = None,
+        organization_id: str | None = None,
+        repository_id: int | None = None,
+        page: int = 0,
+        page_size: int = 200,
+    ) -> Page[Artifact]: ...
     def artifact(self, artifact_id: int) -> Artifact | None: ...
     def artifacts_expired(self, now: float, limit: int = 500) -> list[Artifact]:
         """Artifacts whose time is over, the oldest expiry first."""
@@ -109,7 +129,14 @@ class Reader(Protocol):
         """Digests of deleted artifacts that no artifact names any more: delete their bytes, then `forget_digests`."""
         ...
 
-    def deliveries(self, *, page: int = 0, page_size: int = 200) -> Page[Delivery]:
+    def deliveries(
+        self,
+        *,
+        organization_id: str | None = None,
+        repository_id: int | None = None,
+        page: int = 0,
+        page_size: int = 200,
+    ) -> Page[Delivery]:
         """Newest first, without their bodies."""
         ...
 

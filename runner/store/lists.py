@@ -8,7 +8,7 @@ merged, because one walk over all of them would sort every request that has ende
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -150,6 +150,11 @@ def _direction(order: str) -> str:
     if order not in ORDERS:
         raise UserError(f"Requests cannot be ordered by {order!r}; choose one of {', '.join(ORDERS)}.")
     return ORDERS[order]
+
+
+def where_equal(names: Iterable[str]) -> str:
+    """The WHERE of rows whose columns have the values of the parameters of the same names."""
+    return _where([f"{name} = :{name}" for name in names])
 
 
 def _where(tests: Sequence[str]) -> str:

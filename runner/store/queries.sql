@@ -236,6 +236,18 @@ WHERE organization_id = :organization_id AND ifnull(repository_id, 0) = ifnull(:
 -- A new version.
 INSERT INTO versions ({version.columns_but_id}) VALUES ({version.values_but_id}) RETURNING id
 
+-- name: versions_of_job
+-- The versions of a job, newest first.
+SELECT {version.columns} FROM versions
+WHERE organization_id = :organization_id AND ifnull(repository_id, 0) = ifnull(:repository_id, 0)
+    AND job_type = :job_type ORDER BY version DESC LIMIT :limit OFFSET :offset
+
+-- name: count_versions
+-- How many versions a job has.
+SELECT count(*) FROM versions
+WHERE organization_id = :organization_id AND ifnull(repository_id, 0) = ifnull(:repository_id, 0)
+    AND job_type = :job_type
+
 -- name: cron_last
 -- When a definition's schedule was last looked at.
 SELECT last FROM crons WHERE definition_id = :definition_id
@@ -244,14 +256,6 @@ SELECT last FROM crons WHERE definition_id = :definition_id
 -- A definition's schedule was looked at.
 INSERT INTO crons (definition_id, last) VALUES (:definition_id, :last)
 ON CONFLICT (definition_id) DO UPDATE SET last = excluded.last
-
--- name: artifacts_page
--- Artifacts, newest first.
-SELECT {artifact.columns} FROM artifacts ORDER BY id DESC LIMIT :limit OFFSET :offset
-
--- name: artifacts_of_request
--- A request's artifacts, newest first.
-SELECT {artifact.columns} FROM artifacts WHERE request_id = :request_id ORDER BY id DESC LIMIT :limit OFFSET :offset
 
 -- name: artifact
 -- One artifact.
@@ -282,10 +286,6 @@ WHERE NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.digest = loose.digest)
 -- name: forget_digest
 -- The bytes of a loose digest are gone.
 DELETE FROM loose_digests WHERE digest = :digest
-
--- name: deliveries_page
--- Deliveries without their bodies, newest first.
-SELECT {delivery_head.columns} FROM deliveries ORDER BY id DESC LIMIT :limit OFFSET :offset
 
 -- name: delivery
 -- One delivery by its key.

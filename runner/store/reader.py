@@ -66,6 +66,18 @@ class SqliteReader:
         (total,) = self._execute(f"SELECT count(*) FROM {table} {where}", keys).fetchone()
         return _page(tuple(found), total, page, window["limit"])
 
+    def _newest(
+        self, shape: Shape[R], table: str, page: int, page_size: int, keys: Mapping[str, str | int | None]
+    ) -> Page[R]:
+        """A page of the rows that have these values (None: any), newest first."""
+        wanted = {name: value for name, value in keys.items() if value is not None}
+        where = lists.where_equal(wanted)
+        window = lists.window(page, page_size)
+        text = f"SELECT {shape.columns} FROM {table}{where} ORDER BY id DESC LIMIT :limit OFFSET :offset"
+        found = tuple(shape.decode(row) for row in self._execute(text, {**wanted, **window}).fetchall())
+        (total,) = self._execute(f"SELECT count(*) FROM {table}{where}", wanted).fetchone()
+        return _page(found, total, page, window["limit"])
+
     # Requests and their executions
 
     def request(self, request_id: int) -> JobRequest | None:
@@ -183,18 +195,38 @@ class SqliteReader:
     def version(self, version_id: int) -> Version | None:
         return self._one(rows.VERSION, "version", {"id": version_id})
 
+    def versions(
+        self,
+        job_type: str,
+        *,
+        repository_id: int | None = None,
+        organization_id: str = DEFAULT_ORGANIZATION,
+        page: int = 0,
+        page_size: int = 200,
+    ) -> Page[Version]:
+        keys = {"job_type": job_type, "repository_id": repository_id, "organization_id": organization_id}
+        window = lists.window(page, page_size)
+        found = self._many(rows.VERSION, "versions_of_job", {**keys, **window})
+        (total,) = self._row("count_versions", keys)
+        return _page(tuple(found), total, page, window["limit"])
+
     def cron_last(self, definition_id: int) -> float | None:
         row = self._row("cron_last", {"definition_id": definition_id})
         return None if row is None else float(row[0])
 
     # The rest
 
-    def artifacts(self, *, request_id: int | None = None, page: int = 0, page_size: int = 200) -> Page[Artifact]:
-        if request_id is None:
-            return self._page(rows.ARTIFACT, "artifacts_page", "artifacts", page, page_size)
-        where = "WHERE request_id = :request_id"
-        keys = {"request_id": request_id}
-        return self._page(rows.ARTIFACT, "artifacts_of_request", "artifacts", page, page_size, where, **keys)
+    def artifacts(
+        self,
+        *,
+        request_id: int | None = None,
+        organization_id: str | None = None,
+        repository_id: int | None = None,
+        page: int = 0,
+        page_size: int = 200,
+    ) -> Page[Artifact]:
+        keys = {"request_id": request_id, "organization_id": organization_id, "repository_id": repository_id}
+        return self._newest(rows.ARTIFACT, "artifacts", page, page_size, keys)
 
     def artifact(self, artifact_id: int) -> Artifact | None:
         return self._one(rows.ARTIFACT, "artifact", {"id": artifact_id})
@@ -208,8 +240,16 @@ class SqliteReader:
     def loose_digests(self, limit: int = 500) -> list[str]:
         return [row[0] for row in self._execute(SQL["loose_digests"], {"limit": limit}).fetchall()]
 
-    def deliveries(self, *, page: int = 0, page_size: int = 200) -> Page[Delivery]:
-        return self._page(rows.DELIVERY_HEAD, "deliveries_page", "deliveries", page, page_size)
+    def deliveries(
+        self,
+        *,
+        organization_id: str | None = None,
+        repository_id: int | None = None,
+        page: int = 0,
+        page_size: int = 200,
+    ) -> Page[Delivery]:
+        keys = {"organization_id": organization_id, "repository_id": repository_id}
+        return self._newest(rows.DELIVERY_HEAD, "deliveries", page, page_size, keys)
 
     def delivery(self, forge: str, delivery_key: str) -> Delivery | None:
         return self._one(rows.DELIVERY, "delivery", {"forge": forge, "delivery_key": delivery_key})

@@ -202,6 +202,8 @@ CREATE TABLE artifacts (
     expires_at REAL
 );
 CREATE INDEX artifacts_request ON artifacts (request_id);
+CREATE INDEX artifacts_organization ON artifacts (organization_id);
+CREATE INDEX artifacts_repository ON artifacts (repository_id);
 CREATE INDEX artifacts_digest ON artifacts (digest);
 CREATE INDEX artifacts_expiry ON artifacts (expires_at) WHERE expires_at IS NOT NULL;
 
@@ -229,6 +231,8 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_accepted ON deliveries (repository_id) WHERE verdict = 'accepted';
 CREATE INDEX deliveries_received ON deliveries (received_at);
+CREATE INDEX deliveries_organization ON deliveries (organization_id);
+CREATE INDEX deliveries_repository ON deliveries (repository_id);
 
 -- A deleted repository takes its tokens along: without it they would be worth the whole organization.
 CREATE TABLE tokens (
