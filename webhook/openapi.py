@@ -78,7 +78,7 @@ def _schemas(operations: Iterable[Operation]) -> tuple[Reference, dict[str, Any]
     models += [(operation.body, "validation") for operation in operations if operation.body]
     models += [(operation.answer, "serialization") for operation in operations if operation.answer]
     found, definitions = models_json_schema(list(dict.fromkeys(models)), ref_template=_REF)
-    references = {(model, mode): schema["$ref"] for (model, mode), schema in found.items()}
+    references: dict[tuple[Any, str], str] = {(model, mode): schema["$ref"] for (model, mode), schema in found.items()}
     return references, definitions["$defs"]
 
 
