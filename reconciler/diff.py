@@ -59,8 +59,8 @@ def sync_changes(
 ) -> list[SyncChange]:
     """What must change so that the registered definitions are those of the tracked branch's head.
 
-    An invalid one keeps its last good version in force; one that is gone is Orphaned and starts nothing any more. A file
-    that does not even tell its job_type makes what it defined before Invalid, or stands for itself under its path.
+    An invalid one keeps its last good version in force; one that is gone is Orphaned and starts nothing any more. A
+    file that does not even tell its job_type makes what it defined before Invalid, or stands for itself by its path.
     """
     known = {one.job_type: one for one in registered}
     by_path: dict[str, list[Definition]] = {}

@@ -135,7 +135,7 @@ class Reconciler:
                         await watched.wake.wait()
 
     def _delay(self, watched: Watched) -> float:
-        base = min(self._poll * 2 ** min(watched.failures, 10), max(LONGEST_BACKOFF, self._poll))
+        base = min(self._poll * 2.0 ** min(watched.failures, 10), max(LONGEST_BACKOFF, self._poll))
         return base * (1 + random.uniform(-JITTER, JITTER))
 
     async def _look_guarded(self, watched: Watched) -> bool:

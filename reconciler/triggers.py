@@ -99,5 +99,5 @@ def _listed(globs: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=512)
-def _spec(globs: tuple[str, ...]) -> pathspec.PathSpec:
-    return pathspec.PathSpec.from_lines("gitignore", globs)
+def _spec(globs: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
+    return pathspec.GitIgnoreSpec.from_lines(globs)

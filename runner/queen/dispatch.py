@@ -7,8 +7,10 @@ claimed in the same transaction that makes its execution, so two durable commits
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import anyio
 
@@ -25,6 +27,8 @@ from formicary.runner.queen.orders import make_order, render_plan
 from formicary.runner.store import Tx
 
 log = logging.getLogger("formicary.queen")
+
+Job = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(slots=True)
@@ -87,17 +91,17 @@ class Dispatcher:
 
     # Ready tasks of running executions
 
-    def _claims(self) -> list[Callable[[], Awaitable[None]]]:
+    def _claims(self) -> list[Job]:
         board = self.board
         if not board.offers:
             return []
-        jobs: list[Callable[[], Awaitable[None]]] = []
+        jobs: list[Job] = []
         for task_execution_id, ant_id in match([one.view for one in board.offers.values()], board.ants()):
             worker = board.workers[ant_id]
             claim = worker.take_claim()
             if claim is not None:
                 offered = board.offers.pop(task_execution_id)
-                jobs.append(lambda o=offered, w=worker, c=claim: self._claim(o, w, c))  # type: ignore[misc]
+                jobs.append(partial(self._claim, offered, worker, claim))
         return jobs
 
     async def _claim(self, offered: Offered, worker: Worker, claim: Claim) -> None:
@@ -118,7 +122,7 @@ class Dispatcher:
 
     # Waiting requests
 
-    def _admissions(self) -> list[Callable[[], Awaitable[None]]]:
+    def _admissions(self) -> list[Job]:
         board = self.board
         if self.paused or not board.waiting:
             return []
@@ -131,14 +135,14 @@ class Dispatcher:
     async def _ring(self) -> None:
         self.engine.ring()
 
-    def _admission(self, admission: Admission) -> Callable[[], Awaitable[None]] | None:
+    def _admission(self, admission: Admission) -> Job | None:
         worker = self.board.workers.get(admission.ant_id or "")
         claim = worker.take_claim() if worker else None
         if admission.ant_id and claim is None:
             return None
         waiting = self.board.waiting.pop(admission.request_id)
-        self.board.count(waiting.job_key, 1)  # type: ignore[arg-type]  # a JobKey, which the core need not know
-        return lambda: self._admit(admission.request_id, worker, claim)
+        self.board.count(waiting.job_key, 1)
+        return partial(self._admit, admission.request_id, worker, claim)
 
     async def _admit(self, request_id: int, worker: Worker | None, claim: Claim | None) -> None:
         reader = self.engine.store.read()

@@ -72,6 +72,8 @@ class Engine:
     mail: list[tuple[int, Event]] = field(default_factory=list)
     """Events that were met where nobody could wait for the disk; the dispatcher feeds them first."""
 
+    when_owed: Callable[[], None] = lambda: None
+
     def ring(self) -> None:
         """Wake the dispatcher."""
         self.wake.set()
@@ -145,6 +147,8 @@ class Engine:
             self._obey_one(live, execution, order)
         self._tell(live, execution)
         self.ring()
+        if self.effects and execution.state in TERMINAL:
+            self.when_owed()
 
     def _obey_one(self, live: Live, execution: Execution, order: Order) -> None:
         match order:

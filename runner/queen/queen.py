@@ -81,6 +81,9 @@ class Queen:
             watch_lease=self._desk.watch,
         )
         self._requests = Requests(store, sources)
+        self.when_owed: Callable[[], None] = lambda: None
+        """Called when something is owed to the outside."""
+        self._engine.when_owed = lambda: self.when_owed()
         self.clockwork = Clockwork(store, sources, self._timers, clock, self.created)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:

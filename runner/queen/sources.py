@@ -138,5 +138,5 @@ def git_params(
         "GitRepositoryURL": repository.path,
         "GitEvent": event,
         "GitBefore": before or "",
-        "GitChangedFiles": "\n".join(git.changed_files(before, commit, limit=MAX_CHANGED_FILES)),
+        "GitChangedFiles": list(git.changed_files(before, commit, limit=MAX_CHANGED_FILES)),
     }

@@ -1,0 +1,150 @@
+"""The parts of one process, wired together and started in order: store, queen, ant, reconciler, outbox, retention."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from formicary.ant.ant import Ant
+from formicary.ant.settings import DEFAULT_PATH, AntSettings
+from formicary.ant.uids import default_range
+from formicary.cli.settings import Settings
+from formicary.executors.contract import Limits
+from formicary.executors.process_group import Hands
+from formicary.executors.registry import Registry
+from formicary.reconciler.reconciler import Reconciler
+from formicary.runner.artifacts.directory import DirectoryStore
+from formicary.runner.bus.memory import MemoryBus
+from formicary.runner.publish import Publisher
+from formicary.runner.publish.outbox import Outbox
+from formicary.runner.queen.board import Live
+from formicary.runner.queen.keeping import Retention, keep_house
+from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.queen import EMBEDDED, Queen, QueenSettings
+from formicary.runner.queen.sources import Sources
+from formicary.runner.store import Store
+from formicary.runner.store.sqlite import open_store
+
+Effect = Callable[[Live], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a request's changes are told to: a publisher, and what is owed to it of each request."""
+
+    publisher: Publisher
+    effect: Effect
+
+
+@dataclass(slots=True)
+class House:
+    """What runs in this process. `group` holds it all; leaving the context ends it."""
+
+    settings: Settings
+    store: Store
+    logs: Logs
+    objects: DirectoryStore
+    sources: Sources
+    queen: Queen
+    reconciler: Reconciler
+    outbox: Outbox
+    ant: Ant
+    group: TaskGroup
+    drained: anyio.Event = field(default_factory=anyio.Event)
+
+    async def start(self) -> None:
+        """The queen first, then what feeds her; returns when all are ready."""
+        await self.group.start(self.queen.run, name="queen")
+        self.group.start_soon(self._work, name="ant")
+        await self.group.start(self.reconciler.run, name="reconciler")
+        self.group.start_soon(self.outbox.run, name="outbox")
+        retention = Retention(self.settings.keep_requests, self.settings.keep_deliveries)
+        self.group.start_soon(keep_house, self.store, self.logs, self.objects, retention, time.time, name="retention")
+
+    async def drain(self) -> None:
+        """Claim nothing more and return when what runs has ended. Unfinished jobs go on after the next start."""
+        self.ant.drain()
+        await self.drained.wait()
+
+    async def _work(self) -> None:
+        try:
+            await self.ant.run()
+        finally:
+            self.drained.set()
+
+
+@asynccontextmanager
+async def open_house(
+    settings: Settings, *, state: Path, url: str = "", outside: Callable[[Store, Logs], Sequence[Outside]] | None = None
+) -> AsyncIterator[House]:
+    """Everything but the door. `state` is the folder of the database and the logs; artifacts and caches lie in
+    `settings.data`, shared by all processes of this machine. Raises SetupError."""
+    async with AsyncExitStack() as stack:
+        prepare(settings)
+        store = open_store(state)
+        stack.callback(store.close)
+        logs = Logs(state / "logs")
+        stack.callback(logs.close_all)
+        sources = Sources()
+        stack.callback(sources.close)
+        objects = DirectoryStore(settings.data / "artifacts")
+        hands = await stack.enter_async_context(Hands(settings.hands))
+        executors = Registry(hands, settings.grace)
+        stack.push_async_callback(executors.aclose)
+        bus = MemoryBus()
+        told = list(outside(store, logs)) if outside else []
+        effects = {one.publisher.kind: one.effect for one in told}
+        queen = Queen(store, bus, logs, sources, QueenSettings(url=url, effects=effects))
+        outbox = Outbox(store, [one.publisher for one in told], time.time)
+        queen.when_owed = outbox.wake
+        reconciler = Reconciler(
+            store,
+            sources,
+            queen.changes,
+            created=queen.created,
+            registered=queen.clockwork.look,
+            poll=settings.poll,
+        )
+        ant = Ant(bus, executors, objects, settings.work_folder, ant_settings(settings))
+        group = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(group.cancel_scope.cancel)
+        yield House(settings, store, logs, objects, sources, queen, reconciler, outbox, ant, group)
+
+
+def prepare(settings: Settings) -> None:
+    """The data folder, for nobody else's eyes; and the way to the workspaces, which tasks' own users pass through."""
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    parent = settings.work_folder.parent
+    if not parent.exists():
+        parent.mkdir(mode=0o711, parents=True)
+
+
+def ant_settings(settings: Settings) -> AntSettings:
+    limits = Limits(settings.limit_cpu, settings.limit_memory, settings.limit_file_size)
+    return AntSettings(
+        ant_id=EMBEDDED,
+        hands=settings.hands,
+        tags=frozenset(settings.tags),
+        embedded=True,
+        path=DEFAULT_PATH,
+        limits=limits,
+        uid_range=task_uids(settings.task_uids),
+        drain_timeout=settings.drain,
+    )
+
+
+def task_uids(wanted: str) -> tuple[int, int] | None:
+    """The range that tasks' users come from; None where this process cannot give files away (it is not root)."""
+    possible = default_range()
+    if possible is None or not wanted:
+        return None
+    first, _, last = wanted.partition("-")
+    return int(first), int(last)

@@ -1,0 +1,225 @@
+"""`formicary serve`: reconciler, queen, embedded ant, door and pages in one process on loopback."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import click
+import uvicorn
+
+from formicary.cli.house import House, Outside, open_house
+from formicary.cli.settings import RepositorySettings, Settings, read_settings
+from formicary.runner.core.errors import SetupError
+from formicary.runner.core.records import Repository
+from formicary.runner.queen.logs import Logs
+from formicary.runner.store import Store
+from formicary.site.publish import SitePublisher, site_effect
+from formicary.webhook import datafolder
+from formicary.webhook.app import build_app
+from formicary.webhook.pages.routes import page_routes
+from formicary.webhook.parts import Door
+from formicary.webhook.parts import Settings as DoorSettings
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+CLOSE_SECONDS: Final = 3.0
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: ours drain first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(settings: Settings, say: Any = click.echo) -> None:
+    """Run until a signal: the first one drains, the second one stops. Raises SetupError."""
+    with listen(settings) as listener:
+        port = listener.getsockname()[1]
+        url = settings.url or f"http://{_host(settings.host)}:{port}"
+        outside = _outside(settings)
+        async with open_house(settings, state=settings.data, url=url, outside=outside) as house:
+            await datafolder.first_start(settings.data, house.store)
+            await house.start()
+            await _watch(house, settings, say)
+            door = _door(house, settings, url, port)
+            async with _serving(house, door, listener):
+                datafolder.write_server_json(settings.data, url)
+                try:
+                    _welcome(house, door, say)
+                    await _until_stopped(house, say)
+                finally:
+                    datafolder.remove_server_json(settings.data)
+            house.group.cancel_scope.cancel()
+
+
+@contextmanager
+def listen(settings: Settings) -> Iterator[socket.socket]:
+    """The socket, bound before anything else starts. Raises SetupError where the port is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise SetupError(
+                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
+                "is a server running there already? Give another --port, or 0 for any free one"
+            ) from error
+        yield listener
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _outside(settings: Settings) -> Any:
+    if settings.site is None:
+        return None
+    folder = settings.site
+
+    def made(store: Store, logs: Logs) -> Sequence[Outside]:
+        return [Outside(SitePublisher(store, folder, logs.folder), site_effect(store))]
+
+    return made
+
+
+def _door(house: House, settings: Settings, url: str, port: int) -> Door:
+    door = Door(
+        store=house.store,
+        queen=house.queen,
+        reconciler=house.reconciler,
+        objects=house.objects,
+        data=settings.data,
+        settings=DoorSettings(url=url, host=settings.host, port=port),
+    )
+    door.pages = page_routes(door)
+    return door
+
+
+@asynccontextmanager
+async def _serving(house: House, door: Door, listener: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        build_app(door), log_config=None, access_log=False, lifespan="off", server_header=False, ws="none",
+        timeout_graceful_shutdown=int(CLOSE_SECONDS),
+    )  # fmt: skip
+    server = Server(config)
+    async with anyio.create_task_group() as group:
+        group.start_soon(server.serve, [listener], name="door")
+        try:
+            yield
+        finally:
+            door.close()
+            server.should_exit = True
+
+
+async def _watch(house: House, settings: Settings, say: Any) -> None:
+    for one in settings.repo:
+        path = one.path.expanduser().absolute()
+        inside = settings.data.resolve()
+        if inside.is_relative_to(path.resolve()):
+            raise SetupError(
+                f"the data folder {settings.data} lies in the watched repository {path}; give another --data"
+            )
+        known = {repository.path: repository for repository in house.store.read().repositories()}.get(str(path))
+        wanted = _repository(known, one, path, house)
+        stored = await house.reconciler.add(wanted)
+        with anyio.move_on_after(20):
+            stored = await house.reconciler.sync(stored.id)
+        say(_found(house, stored))
+
+
+def _repository(known: Repository | None, one: RepositorySettings, path: Path, house: House) -> Repository:
+    if known is None:
+        name = one.name or path.name.removesuffix(".git")
+        taken = {repository.name for repository in house.store.read().repositories()}
+        name = name if name not in taken else f"{path.parent.name}-{name}"
+        return Repository(id=0, name=name, path=str(path), tracked_branch=one.branch, visibility=one.visibility)
+    update = {"visibility": one.visibility} | ({"name": one.name} if one.name else {})
+    return known.model_copy(update=update | ({"tracked_branch": one.branch} if one.branch else {}))
+
+
+def _found(house: House, repository: Repository) -> str:
+    definitions = house.store.read().definitions(repository_id=repository.id)
+    head = f"  watching  {repository.name} ({repository.path}"
+    if repository.tracked_branch:
+        head += f", branch {repository.tracked_branch}"
+    lines = [head + ")"]
+    if repository.error:
+        lines.append(f"            {repository.error}")
+    elif not definitions:
+        lines.append("            no .formicary/*.yml there yet; commit one and it runs")
+    for definition in definitions:
+        lines.append(f"            {definition.state.value:<9} {definition.job_type}  ({definition.path})")
+        lines.extend(f"              {line}" for problem in definition.problems for line in problem.splitlines())
+    return "\n".join(lines)
+
+
+def _welcome(house: House, door: Door, say: Any) -> None:
+    settings = house.settings
+    say(f"  data      {settings.data}")
+    if settings.site:
+        say(f"  site      {settings.site / 'index.html'}")
+    say(f"  ant       {settings.hands} hands, workspaces in {settings.work_folder}")
+    say(f"  listening {door.settings.url}")
+    say(f"  log in    {door.login_link()}  (works once, for ten minutes)")
+    if settings.host not in LOOPBACK:
+        say(f"  note      {settings.host} can be reached from outside this machine, without TLS")
+
+
+async def _until_stopped(house: House, say: Any) -> None:
+    async with anyio.create_task_group() as group:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            first = True
+            async for _ in signals:
+                if not first:
+                    say("stopping now; what runs is lost and runs again after the next start")
+                    group.cancel_scope.cancel()
+                    return
+                first = False
+                busy = house.queen.busy()
+                say(f"draining: {busy} running; press Ctrl-C again to stop at once" if busy else "stopping")
+                group.start_soon(_drained, house, group.cancel_scope)
+
+
+async def _drained(house: House, scope: anyio.CancelScope) -> None:
+    await house.drain()
+    scope.cancel()
+
+
+@click.command(short_help="Watch repositories and run their jobs.")
+@click.option("--repo", multiple=True, type=click.Path(path_type=Path), help="A git repository to watch; repeatable.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where everything is kept.")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on, 0 = any free one.  [default: 7777]")
+@click.option("--url", help="Public address that links use.")
+@click.option("--site", type=click.Path(path_type=Path), help="Also write the pages of public repositories there.")
+@click.option("--work", type=click.Path(path_type=Path), help="Where workspaces lie.  [default: DATA-work]")
+@click.option("--hands", type=int, help="How many tasks run at once.  [default: number of processors, at least 2]")
+@click.option("--poll", type=float, help="Seconds between looks at a repository.  [default: 10]")
+@click.option("--verbose", "-v", is_flag=True, help="Say more of what goes on.")
+def command(verbose: bool, **given: Any) -> None:
+    """Watch repositories, run the jobs of their .formicary/*.yml, show the pages.
+
+    Everything may also stand in formicary.toml, or in the environment as FORMICARY_…
+
+    \b
+    Examples:
+      formicary serve --repo .
+      formicary serve --repo ~/src/app --repo /srv/git/lib.git --data ~/ci --port 8000
+      FORMICARY_HANDS=8 formicary serve --repo . --site public/
+    """
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    settings = read_settings(given)
+    click.echo("formicary serves:")
+    anyio.run(serve, settings)

@@ -1,0 +1,150 @@
+"""Every setting, read once: command line over `FORMICARY_…` over `formicary.toml` over the default."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from formicary.runner.core.errors import SetupError
+
+CONFIG_FILE: Final = "formicary.toml"
+PREFIX: Final = "FORMICARY_"
+ROOT_DATA: Final = Path("/var/lib/formicary")
+DEFAULT_PORT: Final = 7777
+
+#: Variables that begin like a setting and are none: what tasks see.
+NOT_SETTINGS: Final = frozenset({"FORMICARY_REQUIRE", "FORMICARY_OUTPUT", "FORMICARY_WORKSPACE", "FORMICARY_TOKEN"})
+
+
+class RepositorySettings(BaseModel):
+    """What the operator says of one repository; its own files can set none of this."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    name: str = ""
+    branch: str = ""
+    visibility: str = Field("private", pattern="^(private|public)$")
+
+
+class Settings(BaseModel):
+    """Times in seconds, sizes in bytes, `keep_*` in days."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path
+    repo: tuple[RepositorySettings, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = Field(DEFAULT_PORT, ge=0, le=65535)
+    url: str = ""
+    site: Path | None = None
+    work: Path | None = None
+    poll: float = Field(10.0, gt=0)
+    hands: int = Field(default_factory=lambda: max(os.cpu_count() or 1, 2), ge=1, le=1000)
+    tags: tuple[str, ...] = ()
+    grace: float = Field(10.0, ge=0)
+    drain: float = Field(600.0, ge=0)
+    keep_requests: float = Field(90.0, gt=0)
+    keep_deliveries: float = Field(30.0, gt=0)
+    limit_cpu: int | None = Field(None, gt=0)
+    limit_memory: int | None = Field(None, gt=0)
+    limit_file_size: int | None = Field(None, gt=0)
+    task_uids: str = Field("200000-265535", pattern=r"^\d+-\d+$|^$")
+
+    @field_validator("repo", mode="before")
+    @classmethod
+    def _repositories(cls, value: Any) -> Any:
+        """A path, several, or tables with a path."""
+        many = value if isinstance(value, (list, tuple)) else [value]
+        return [{"path": one} if isinstance(one, (str, Path)) else one for one in many]
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _tags(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @property
+    def work_folder(self) -> Path:
+        """Where workspaces lie: outside the data folder (T19), and as root where every user may pass through."""
+        if self.work is not None:
+            return self.work
+        if os.geteuid() != 0 or self.data == ROOT_DATA:
+            return self.data.with_name(f"{self.data.name}-work")
+        return ROOT_DATA.with_name("formicary-work") / sha256(os.fsencode(self.data)).hexdigest()[:12]
+
+
+def default_data(environment: Mapping[str, str]) -> Path:
+    """Where things are when nobody says: /var/lib/formicary for root, else the user's state folder."""
+    if os.geteuid() == 0:
+        return ROOT_DATA
+    state = environment.get("XDG_STATE_HOME") or str(Path(environment.get("HOME", "~")).expanduser() / ".local/state")
+    return Path(state) / "formicary"
+
+
+def read_settings(
+    given: Mapping[str, Any], *, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Settings:
+    """`given` is what the command line said (None = nothing). Raises SetupError naming the setting and its place."""
+    environment = os.environ if environment is None else environment
+    file = _from_file((folder or Path.cwd()) / CONFIG_FILE)
+    origin: dict[str, str] = {}
+    layers = [
+        (CONFIG_FILE, file),
+        ("the environment", _from_environment(environment)),
+        ("the command line", _said(given)),
+    ]
+    merged: dict[str, Any] = {}
+    for place, layer in layers:
+        merged |= layer
+        origin |= dict.fromkeys(layer, place)
+    merged.setdefault("data", default_data(environment))
+    merged["data"] = Path(merged["data"]).expanduser().absolute()
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise SetupError(_explained(error, origin)) from error
+
+
+def _said(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None and value != ()}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            content = tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise SetupError(f"{path} is not valid TOML: {error}") from error
+    for name in ("data", "site", "work"):
+        if isinstance(content.get(name), str):
+            content[name] = path.parent / content[name]
+    return content
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in environment.items():
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
+            key = name.removeprefix(PREFIX).lower()
+            found[key] = value.split(os.pathsep) if key == "repo" else value
+    return {name: value for name, value in found.items() if name in Settings.model_fields}
+
+
+def _explained(error: ValidationError, origin: Mapping[str, str]) -> str:
+    lines = []
+    for one in error.errors():
+        name = str(one["loc"][0]) if one["loc"] else ""
+        place = origin.get(name, "the defaults")
+        if one["type"] == "extra_forbidden":
+            lines.append(f"`{name}` in {place} is no setting; there is {', '.join(sorted(Settings.model_fields))}")
+        else:
+            lines.append(f"`{name}` from {place}: {one['msg']}")
+    return "\n".join(lines)
