@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import array
 import json
-import os
-import signal
 import socket
 import struct
 import subprocess
@@ -25,7 +23,7 @@ from typing import Any, Final, Literal, Self
 import anyio
 from anyio import to_thread
 
-from formicary.executors import shapes
+from formicary.executors import leftovers, shapes
 
 LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 START_BOUND: Final = 30.0
@@ -64,6 +62,7 @@ class Hand:
         self._process = process
         self._buffer = bytearray()
         self._pid = 0
+        self._output = ""
         self.lost = False
 
     @property
@@ -116,10 +115,12 @@ class Hand:
         """
         spec = {"argv": argv, "env": dict(env), "cwd": cwd, "mark": mark, "uid": uid, "gid": gid, "umask": umask}
         message = {"spawn": {**spec, "limits": limits or {}}}
+        self._output = leftovers.name_of(stdout)
         with anyio.move_on_after(START_BOUND, shield=True):
             await self._send(message, stdout)
             reply = await self._receive()
             if "error" in reply:
+                self._forget()
                 raise CannotSpawn(reply["kind"], reply["error"])
             self._pid = reply["pid"]
             return self._pid
@@ -129,7 +130,7 @@ class Hand:
     async def ended(self) -> Ended:
         """Wait for the end of the whole tree. May be cancelled and called again. Raises HandLost."""
         reply = await self._receive()
-        self._pid = 0
+        self._forget()
         return Ended(reply["status"], reply["usage"])
 
     def signal(self, name: Literal["TERM", "KILL"]) -> None:
@@ -158,9 +159,12 @@ class Hand:
         self.lost = True
         self._sock.close()
         self._process.kill()
-        if self._pid:
-            _kill_session(self._pid)
-            self._pid = 0
+        if self._pid or self._output:  # the pid is not known when the hand was killed before it could tell
+            leftovers.kill(self._pid, self._output)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pid, self._output = 0, ""
 
     async def aclose(self) -> None:
         """Let the helper end, with whatever it still runs."""
@@ -288,28 +292,3 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(seconds)
-
-
-def _kill_session(pid: int) -> None:
-    """Kill the group and the session that `pid` led; its hand, who would know more, is gone."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-    for member in _session_members(pid):
-        try:
-            os.kill(member, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
-
-
-def _session_members(session: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_bytes().rpartition(b")")[2].split()
-        except OSError:
-            continue  # it has ended meanwhile
-        if int(fields[3]) == session:
-            found.append(int(stat.parent.name))
-    return found

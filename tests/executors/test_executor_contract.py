@@ -1,4 +1,4 @@
-"""The promises of `contract.py`, kept by every executor. A new one is added to `kinds` with a way to ask it for things."""
+"""The promises of `contract.py`, kept by every executor. A new one is added to `kind` with a way to ask for things."""
 
 import anyio
 import pytest

@@ -8,6 +8,7 @@ import sys
 import anyio
 import pytest
 
+from formicary.executors import leftovers
 from formicary.executors.process_group import Hands
 from formicary.runner.core.errors import ERR_LOST
 
@@ -17,7 +18,7 @@ NASTY = {
     "own session, orphaned": f"{STRAY}; {STRAY}",
     "ignores TERM": "trap '' TERM; (trap '' TERM; while :; do sleep 600; done) & :",
     "own session, ignores TERM": "(setsid sh -c \"trap '' TERM; while :; do sleep 600; done\" &)",
-    "closed its output": "sleep 600 >/dev/null 2>&1 63>&- </dev/null &" if False else "sleep 600 >/dev/null 2>&1 &",
+    "closed its output": "sleep 600 </dev/null >/dev/null 2>&1 &",
     "storm of children": (
         "i=0; while [ $i -lt 200 ]; do sleep 0.0$i & (setsid sleep 600 &) ; sh -c : & i=$((i+1)); done"
     ),
@@ -52,6 +53,7 @@ async def test_when_we_are_killed(nasty, prepare, family):
 import anyio, os
 from pathlib import Path
 from formicary.executors.contract import Prepared
+from formicary.executors import leftovers
 from formicary.executors.process_group import Hands
 from formicary.executors.shell import ShellExecutor
 from formicary.runner.core.definition import TaskDefinition
@@ -106,16 +108,28 @@ async def test_a_stranger_who_holds_the_pipe_does_not_hold_us(run, tmp_path, mon
     assert outcome.ok
 
 
-async def test_a_killed_hand_is_lost_and_replaced(shell, prepare, sink, family):
+@pytest.mark.parametrize("first", ["sleep 600 >/dev/null 2>&1 &", STRAY], ids=["same session", "holds the output"])
+async def test_a_killed_hand_is_lost_and_replaced(first, shell, prepare, sink, family):
     """D12: the task is lost and not failed; its tree is gone; the next script has a new hand."""
     async with shell.open(prepare()) as session:
         with anyio.fail_after(10):
-            outcome = await session.run(["sleep 600 & echo 1", "kill -9 $PPID; sleep 600"], sink)
+            outcome = await session.run([first, "kill -9 $PPID; sleep 600"], sink)
         assert (outcome.exit_code, outcome.error_code) == (None, ERR_LOST)
         await family.gone()
         assert (await session.run(["true"], sink, name="after_script")).ok
     async with shell.open(prepare()) as session:
         assert (await session.run(["true"], sink)).ok
+
+
+def test_a_tree_of_unknown_session_is_found_by_its_output():
+    """A hand may be killed before it could tell the process id."""
+    reading, writing = os.pipe()
+    with subprocess.Popen(["sleep", "600"], stdout=writing, start_new_session=True) as process:
+        leftovers.kill(0, leftovers.name_of(writing))
+        assert process.wait() == -signal.SIGKILL
+    os.close(writing)
+    assert os.read(reading, 1) == b""
+    os.close(reading)
 
 
 async def test_an_idle_hand_that_died_is_replaced():

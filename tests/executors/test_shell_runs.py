@@ -76,11 +76,11 @@ async def test_a_bad_working_dir_is_explained(run, sink, working_dir, said):
     assert sink.records == []
 
 
-@pytest.mark.parametrize(("shell", "code"), [(("no-such-shell",), 127), (("/etc/passwd",), 126)])
-async def test_a_bad_shell_is_explained(run, shell, code):
-    outcome = await run("true", shell=shell)
+@pytest.mark.parametrize(("argv", "code"), [(("no-such-shell",), 127), (("/etc/passwd",), 126)])
+async def test_a_bad_shell_is_explained(run, argv, code):
+    outcome = await run("true", shell=argv)
     assert (outcome.exit_code, outcome.error_code) == (code, ERR_EXIT_CODE)
-    assert shell[0] in outcome.error_message
+    assert argv[0] in outcome.error_message
 
 
 async def test_a_nul_character_is_explained(run):
