@@ -121,69 +121,6 @@ def log_part(path: Path, *, ended: bool) -> LogPart:
     )
 
 
-def shape(self, line: Line) -> list[Item]:
-        command = _COMMAND.match(ansi.plain(line.text)) if line.stream == "out" else None
-        if command is None:
-            return [self._text(line)]
-        if command["name"] in ("group", "endgroup"):
-            return self._group(line, command["name"], command["text"])
-        if command["name"] == "add-mask":
-            return [self._shown(line, "sys", Markup("::add-mask::•••"))]
-        place = _place(command["args"] or "")
-        return [self._shown(line, command["name"], Markup.escape(command["text"]), place)]
-
-    def _group(self, line: Line, name: str, title: str) -> list[Item]:
-        items: list[Item] = [Closed()] if self.grouped else []
-        self.grouped = name == "group"
-        return [*items, Opened(line.number, title.strip() or "group")] if self.grouped else items
-
-    def _text(self, line: Line) -> Shown:
-        if line.stream != "out":
-            return self._shown(line, line.stream, Markup.escape(ansi.plain(line.text)))
-        html, self.style = ansi.to_html(line.text, self.style)
-        return self._shown(line, "out", Markup(html))  # to_html escapes
-
-    def _shown(self, line: Line, kind: str, html: Markup, place: str = "") -> Shown:
-        return Shown(line.number, times.clock(line.at - self.began), kind, html, place)
-
-
-def _place(args: str) -> str:
-    pairs = dict(part.strip().partition("=")[::2] for part in args.split(","))
-    name, line = pairs.get("file", ""), pairs.get("line", "")
-    return f"{name}:{line}" if name and line else name
-
-
-@dataclass(frozen=True, slots=True)
-class LogPart:
-    """What the log template shows: the last items of the log, and how many lines are ahead of them."""
-
-    items: tuple[Item, ...] = ()
-    total: int = 0
-    hidden: int = 0
-    size: int = 0
-    cursor: str = "0-0-0"
-    began: float = 0.0
-    damaged: str = ""
-    grouped: bool = False
-    annotations: tuple[Shown, ...] = field(default=())
-
-
-def log_part(path: Path, *, ended: bool) -> LogPart:
-    """The end of the log at `path`."""
-    tail = read_tail(path, ended=ended)
-    items = shape(tail.lines, tail.began or 0.0)
-    return LogPart(
-        items=items,
-        total=tail.total,
-        hidden=tail.hidden,
-        size=tail.size,
-        cursor=str(tail.cursor),
-        began=tail.began or 0.0,
-        damaged=tail.damaged,
-        annotations=tuple(item for item in items if isinstance(item, Shown) and item.kind in ("error", "warning"))[:20],
-    )
-
-
 def shape(lines: Iterable[Line], began: float) -> tuple[Item, ...]:
     """All items of `lines`, an open group closed at the end."""
     return _all(Shaper(began), lines)

@@ -1,4 +1,4 @@
-"""The static site: pages as files that need no server. Only public repositories, only pages that changed, atomically."""
+"""The static site: pages as files. Only public repositories, only pages that changed, atomically."""
 
 from __future__ import annotations
 
