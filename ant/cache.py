@@ -1,0 +1,141 @@
+"""What a task brings from earlier runs, scoped by repository and trust (T3, T4). Blocking. A miss is no error.
+
+A cache is found under `cache/<repository>/<trusted|untrusted>/<digest of its paths>/<key>`: untrusted runs never write
+what trusted runs read, and two caches of one key that hold different paths do not meet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from formicary.ant import extract, pack
+from formicary.ant.artifacts import Selection, Warn, check, checked, select
+from formicary.ant.below import Below, Found
+from formicary.ant.settings import ArtifactLimits
+from formicary.runner.artifacts import Named, ObjectDamaged, ObjectMissing, ObjectStore
+from formicary.runner.core.definition import Cache
+from formicary.runner.core.errors import UserError
+from formicary.runner.core.messages import TaskOrder
+
+Say = Callable[[str], None]
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """The caches of one task. `folder` is its working_dir, from the workspace."""
+
+    objects: ObjectStore
+    order: TaskOrder
+    below: Below
+    folder: str
+    limits: ArtifactLimits
+    scratch: Path
+
+    def restore(self, say: Say) -> frozenset[str]:
+        """Bring what there is; returns the names that were found exactly, which need not be saved again."""
+        exact: set[str] = set()
+        for cache in self.order.task.cache:
+            if cache.policy == "push":
+                continue
+            name = self._name(cache)
+            found = self._find(cache, name)
+            if found is None:
+                say(f"Cache {cache.key}: nothing was kept under this key yet.")
+            elif self._bring(cache, found, say) and found.name == name:
+                exact.add(name)
+        return frozenset(exact)
+
+    def save(self, exact: frozenset[str], say: Say, warn: Warn) -> None:
+        """Keep what the task made, after its success."""
+        for cache in self.order.task.cache:
+            name = self._name(cache)
+            if cache.policy == "pull" or name in exact:
+                continue
+            try:
+                self._keep(cache, name, say, warn)
+            except UserError as error:
+                warn(f"cache {cache.key}: {error}")
+
+    def _keep(self, cache: Cache, name: str, say: Say, warn: Warn) -> None:
+        found = {one.path: one for chosen in self._chosen(cache, warn) for one in chosen.found}
+        if not found:
+            warn(f"cache {cache.key}: its paths match nothing; nothing was kept.")
+            return
+        ordered = [found[path] for path in sorted(found)]
+        check(ordered, self.limits, f"cache {cache.key}")
+        digest = self.objects.put(pack.stream(self.below, ordered))
+        self.objects.names.link(name, digest)
+        say(f"Cache {cache.key}: kept {digest.size} bytes.")
+
+    def _chosen(self, cache: Cache, warn: Warn) -> list[Selection]:
+        chosen = [select(self.below, self.folder, path) for path in cache.paths]
+        if left_out := sum(one.left_out for one in chosen):
+            warn(
+                f"cache {cache.key}: {left_out} links or special files were left out; only files and folders are kept."
+            )
+        return chosen
+
+    def _bring(self, cache: Cache, found: Named, say: Say) -> bool:
+        try:
+            with checked(self.objects, found.digest.sha256, self.scratch) as content:
+                extract.unpack(content, self.below, self.limits)
+        except (ObjectMissing, ObjectDamaged, UserError) as error:
+            say(f"Cache {cache.key}: cannot be used, going on without it: {error}")
+            self.objects.names.unlink(found.name)
+            return False
+        say(f"Cache {cache.key}: brought {found.digest.size} bytes.")
+        return True
+
+    def _find(self, cache: Cache, name: str) -> Named | None:
+        """The exact key, else the newest one that begins as a fallback key does."""
+        if (found := self.objects.names.resolve(name)) and self._fresh(cache, found):
+            return found
+        for key in cache.fallback_keys:
+            fresh = [one for one in self.objects.names.list(self._prefix(cache) + key) if self._fresh(cache, one)]
+            if fresh:
+                return max(fresh, key=lambda one: one.at)
+        return None
+
+    def _fresh(self, cache: Cache, found: Named) -> bool:
+        if cache.expires_after is None or time.time() - found.at <= cache.expires_after:
+            return True
+        self.objects.names.unlink(found.name)
+        return False
+
+    def _prefix(self, cache: Cache) -> str:
+        order = self.order
+        whose = f"{order.repository_id}" if order.repository_id is not None else f"none-{order.organization_id}"
+        paths = hashlib.sha256("\0".join((self.folder, *cache.paths)).encode()).hexdigest()[:16]
+        return f"cache/{whose}/{'trusted' if order.trusted else 'untrusted'}/{paths}/"
+
+    def _name(self, cache: Cache) -> str:
+        if not cache.key_paths:
+            return self._prefix(cache) + cache.key
+        return f"{self._prefix(cache)}{cache.key}-{self._digest(cache)}"
+
+    def _digest(self, cache: Cache) -> str:
+        """Of the names and contents of all files that key_paths match."""
+        seen = hashlib.sha256()
+        for path in cache.key_paths:
+            for one in select(self.below, self.folder, path).found:
+                if one.is_file:
+                    seen.update(f"{len(one.path)} {one.path} ".encode("utf-8", "surrogateescape"))
+                    seen.update(self._content(one))
+        return seen.hexdigest()
+
+    def _content(self, one: Found) -> bytes:
+        seen = hashlib.sha256()
+        handle = self.below.read(one.path)
+        try:
+            while data := os.read(handle, _CHUNK):
+                seen.update(data)
+        finally:
+            os.close(handle)
+        return seen.digest()

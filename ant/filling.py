@@ -1,0 +1,59 @@
+"""An order with its secrets filled in; from here on they stay in memory and in the task. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from formicary.runner.core.definition import Artifacts, Cache, TaskDefinition
+from formicary.runner.core.messages import TaskOrder
+from formicary.runner.core.names import fill
+
+_TEXTS: Final = ("before_script", "script", "after_script", "shell")
+
+
+def filled(order: TaskOrder) -> TaskOrder:
+    """The same order where nothing had to be filled."""
+    secrets = order.secrets
+    changed: dict[str, Any] = {}
+    for name in ("environment", "files"):
+        texts: Mapping[str, str] = getattr(order, name)
+        new = {key: fill(text, secrets) for key, text in texts.items()}
+        if new != texts:
+            changed[name] = new
+    task = _task(order.task, secrets)
+    if task is not order.task:
+        changed["task"] = task
+    return order.model_copy(update=changed) if changed else order
+
+
+def _task(task: TaskDefinition, secrets: Mapping[str, str]) -> TaskDefinition:
+    changed: dict[str, Any] = {}
+    for name in _TEXTS:
+        texts: tuple[str, ...] = getattr(task, name)
+        if (new := _all(texts, secrets)) != texts:
+            changed[name] = new
+    if task.environment:
+        changed["environment"] = {key: fill(text, secrets) for key, text in task.environment.items()}
+    if (folder := fill(task.working_dir, secrets)) != task.working_dir:
+        changed["working_dir"] = folder
+    if task.artifacts.paths:
+        changed["artifacts"] = _artifacts(task.artifacts, secrets)
+    if task.cache:
+        changed["cache"] = tuple(_cache(cache, secrets) for cache in task.cache)
+    return task.model_copy(update=changed) if changed else task
+
+
+def _all(texts: tuple[str, ...], secrets: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(fill(text, secrets) for text in texts)
+
+
+def _artifacts(artifacts: Artifacts, secrets: Mapping[str, str]) -> Artifacts:
+    update = {"paths": _all(artifacts.paths, secrets), "exclude": _all(artifacts.exclude, secrets)}
+    return artifacts.model_copy(update=update)
+
+
+def _cache(cache: Cache, secrets: Mapping[str, str]) -> Cache:
+    update: dict[str, Any] = {name: _all(getattr(cache, name), secrets) for name in ("key_paths", "paths")}
+    update["fallback_keys"] = _all(cache.fallback_keys, secrets)
+    return cache.model_copy(update={**update, "key": fill(cache.key, secrets)})

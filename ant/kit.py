@@ -1,0 +1,25 @@
+"""What all tasks of one ant share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from anyio import CapacityLimiter
+
+from formicary.ant.settings import AntSettings
+from formicary.executors.registry import Registry
+from formicary.runner.artifacts import ObjectStore
+from formicary.runner.bus import Bus
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """`threads` bounds the blocking work with files: more at once would only make each slower."""
+
+    bus: Bus
+    executors: Registry
+    objects: ObjectStore
+    work: Path
+    settings: AntSettings
+    threads: CapacityLimiter

@@ -1,0 +1,65 @@
+"""What is in the workspace before the script runs, in the native order: checkout, artifacts of dependencies, cache."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from anyio import to_thread
+
+from formicary.ant import artifacts
+from formicary.ant.below import Below
+from formicary.ant.cache import Caches
+from formicary.ant.checkout import checkout, copy_tree
+from formicary.ant.kit import Kit
+from formicary.ant.log import Log
+from formicary.ant.refusal import TaskRefused
+from formicary.ant.workspace import Place
+from formicary.runner.artifacts import ObjectMissing
+from formicary.runner.core.errors import ERR_ARTIFACT, UserError
+from formicary.runner.core.messages import TaskOrder
+
+
+async def workspace(kit: Kit, order: TaskOrder, place: Place, log: Log) -> frozenset[str]:
+    """Fill it; returns the names of the caches that were found exactly. Raises TaskRefused, WorldError, OSError."""
+    source = order.source
+    if source.kind == "commit" and order.task.checkout.enabled:
+        await checkout(kit, order, place)
+        log.sys(f"Checked out {source.commit}" + (f" ({source.branch})." if source.branch else "."))
+    elif source.kind == "tree":
+        await copy_tree(kit, source, place)
+        log.sys(f"Copied the working tree {source.path}.")
+    if order.inputs:
+        await to_thread.run_sync(partial(_inputs, kit, order, place), limiter=kit.threads)
+        for one in order.inputs:
+            log.sys(f"Artifact {one.artifact.name} of {one.task_type} put in place.")
+    if not order.task.cache:
+        return frozenset()
+    exact, said = await to_thread.run_sync(partial(_caches, kit, order, place), limiter=kit.threads)
+    for text in said:
+        log.sys(text)
+    return exact
+
+
+def _inputs(kit: Kit, order: TaskOrder, place: Place) -> None:
+    try:
+        with Below(place.workspace, place.uid) as below:
+            artifacts.put_in_place(order.inputs, below, kit.objects, kit.settings.artifacts, place.root)
+    except ObjectMissing as error:
+        raise TaskRefused(ERR_ARTIFACT, f"An artifact of a dependency is gone: {error}") from error
+    except UserError as error:
+        raise TaskRefused(ERR_ARTIFACT, f"An artifact of a dependency cannot be put in place: {error}") from error
+
+
+def _caches(kit: Kit, order: TaskOrder, place: Place) -> tuple[frozenset[str], list[str]]:
+    said: list[str] = []
+    with Below(place.workspace, place.uid) as below:
+        caches = caches_of(kit, order, place, below)
+        try:
+            return caches.restore(said.append), said
+        except UserError as error:
+            said.append(f"The cache cannot be used, going on without it: {error}")
+            return frozenset(), said
+
+
+def caches_of(kit: Kit, order: TaskOrder, place: Place, below: Below) -> Caches:
+    return Caches(kit.objects, order, below, order.task.working_dir, kit.settings.artifacts, place.root)

@@ -1,0 +1,37 @@
+"""What an ant may be told when it starts. Plain values, with defaults that a laptop can use."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from typing import Final
+
+from formicary.executors.contract import Limits
+
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactLimits:
+    """Caps on what a task keeps, and on what is unpacked for it (T11)."""
+
+    max_files: int = 200_000
+    max_bytes: int = 8 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class AntSettings:
+    """`uid_range` None = tasks run as the ant's own user (see `uids.default_range`); `path` is the tasks' PATH."""
+
+    ant_id: str
+    hands: int = 2
+    tags: frozenset[str] = frozenset()
+    platform: str = f"{platform.system().lower()}/{platform.machine()}"
+    embedded: bool = False
+    path: str = DEFAULT_PATH
+    limits: Limits = field(default_factory=Limits)
+    uid_range: tuple[int, int] | None = None
+    after_script_timeout: float = 300.0
+    drain_timeout: float = 3600.0
+    max_log_bytes: int = 1 << 30
+    artifacts: ArtifactLimits = field(default_factory=ArtifactLimits)

@@ -1,0 +1,274 @@
+"""One order, from its claim to its report: log, workspace, script, after_script, and what is kept.
+
+How it ended is a Result, whoever's script it was; what we could not do ourselves is LOST (D12). The report goes out
+after the queen has taken the last byte of the log (D13).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Literal
+
+import anyio
+from anyio.abc import TaskGroup
+
+from formicary.ant import environment, keep, prepare
+from formicary.ant.filling import filled
+from formicary.ant.kit import Kit
+from formicary.ant.log import Log
+from formicary.ant.masking import Masker
+from formicary.ant.persist import persistently
+from formicary.ant.refusal import TaskRefused
+from formicary.ant.secretforms import MIN_SECRET, too_short
+from formicary.ant.workspace import Place
+from formicary.executors.contract import Outcome, Prepared, Session
+from formicary.runner.core.errors import (
+    ERR_CANCELLED,
+    ERR_TIMEOUT,
+    LOST_CODES,
+    NotSupported,
+    SetupError,
+    StaleFence,
+    WorldError,
+)
+from formicary.runner.core.execution import ArtifactRef, Result
+from formicary.runner.core.messages import Report, TaskOrder
+
+Kind = Literal["EXECUTING", "FINISHED", "LOST"]
+LAST_WORDS: Final = 5.0
+"""Seconds to tell the queen that a task is lost because the ant itself is being ended."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Lost(Exception):
+    """We could not do it: the attempt is lost, not failed."""
+
+
+class Task:
+    """One attempt. `stop` may be called at any time, again and again."""
+
+    def __init__(self, kit: Kit, order: TaskOrder, place: Place) -> None:
+        self._kit, self._place = kit, place
+        self.order = order
+        self._masker = Masker(order.secrets.values())
+        self._log = Log(kit.bus, order, self._masker, place.spool, kit.settings.max_log_bytes)
+        self._scope: anyio.CancelScope | None = None
+        self._stops = 0
+        self._disowned = self._script_began = False
+        self._warnings: list[str] = []
+        self._exact: frozenset[str] = frozenset()
+
+    def stop(self) -> None:
+        """The queen wants it ended. The first time its after_script still runs."""
+        self._stops += 1
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def disown(self) -> None:
+        """The lease is not ours any more: end everything at once."""
+        self._disowned = True
+        self.stop()
+
+    # ---- from claim to report
+
+    async def perform(self) -> None:
+        """Do it and say how it went. Cancelled, it says that it is lost, as well as it can."""
+        try:
+            report = await self._with_log()
+            await persistently(lambda: self._kit.bus.report(report), "reporting")
+        except anyio.get_cancelled_exc_class():
+            with anyio.move_on_after(LAST_WORDS, shield=True):
+                await self._kit.bus.report(self._report("LOST", message="The ant was stopped while it ran this task."))
+            raise
+        except StaleFence:
+            pass  # the queen has given this attempt up already
+
+    async def _with_log(self) -> Report:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._pump, name="log pump")
+            try:
+                report = await self._attempt(group)
+            finally:
+                self._log.close()
+        return report
+
+    async def _pump(self) -> None:
+        try:
+            await self._log.pump()
+        except Exception:
+            _logger.exception("the log of %s cannot be sent any more", self.order.task_execution_id)
+        if self._log.disowned:
+            self.disown()
+
+    def _report(self, kind: Kind, *, result: Result | None = None, message: str = "") -> Report:
+        order = self.order
+        return Report.model_construct(
+            task_execution_id=order.task_execution_id,
+            fence=order.fence,
+            ant_id=self._kit.settings.ant_id,
+            kind=kind,
+            result=result,
+            message=message,
+        )
+
+    async def _attempt(self, group: TaskGroup) -> Report:
+        try:
+            return self._report("FINISHED", result=await self._result(group))
+        except Lost as error:
+            return self._lost(str(error))
+        except (WorldError, OSError) as error:
+            return self._lost(f"{error}")
+        except Exception as error:
+            _logger.exception("task execution %s", self.order.task_execution_id)
+            return self._lost(f"The ant failed: {type(error).__name__}: {error}")
+
+    def _lost(self, message: str) -> Report:
+        self._log.sys(f"This attempt is lost, which is not its script's fault. {message}")
+        return self._report("LOST", message=self._masker.text(message))
+
+    # ---- what happens in between
+
+    async def _result(self, group: TaskGroup) -> Result:
+        self._say_first()
+        self._place.make()
+        self.order = order = filled(self.order)
+        try:
+            executor = self._kit.executors.executor(order.task.method)
+        except (NotSupported, SetupError) as error:
+            raise Lost(str(error)) from error
+        async with executor.open(self._prepared()) as session:
+            outcome = await self._script(session, group)
+            await self._after_script(session)
+        if outcome.error_code in LOST_CODES:
+            raise Lost(outcome.error_message)
+        return await self._kept(outcome)
+
+    def _say_first(self) -> None:
+        for note in self.order.notes:
+            self._log.sys(note)
+        for name, secret in self.order.secrets.items():
+            if too_short(secret):
+                self._log.sys(f"Secret {name} is shorter than {MIN_SECRET} characters and is not masked.")
+
+    def _prepared(self) -> Prepared:
+        place, order, settings = self._place, self.order, self._kit.settings
+        files = {name: place.run / f"env_{name}" for name in order.files}
+        for name, path in files.items():
+            place.write_run(path, order.files[name].encode("utf-8", "surrogateescape"))
+        return Prepared(
+            order.task_execution_id,
+            order.task,
+            environment.compose(order, place, settings.path, files),
+            place.workspace,
+            place.run,
+            place.uid,
+            place.uid,
+            settings.limits,
+        )
+
+    async def _script(self, session: Session, group: TaskGroup) -> Outcome:
+        task = self.order.task
+        with self._stoppable(1), anyio.move_on_after(task.timeout) as time:
+            try:
+                self._exact = await prepare.workspace(self._kit, self.order, self._place, self._log)
+            except TaskRefused as error:
+                self._log.sys(str(error))
+                return Outcome(None, error.code, str(error))
+            self._script_began = True
+            group.start_soon(self._say_executing, name="report executing")
+            return await session.run((*task.before_script, *task.script), self._log)
+        if time.cancelled_caught:
+            text = f"The task did not finish within its timeout of {duration(task.timeout)} and was ended."
+            return self._ended(ERR_TIMEOUT, text)
+        return self._ended(ERR_CANCELLED, "The task was cancelled.")
+
+    def _ended(self, code: str, text: str) -> Outcome:
+        self._log.sys(text)
+        return Outcome(None, code, text)
+
+    async def _say_executing(self) -> None:
+        report = self._report("EXECUTING")
+        try:
+            await persistently(lambda: self._kit.bus.report(report), "reporting")
+        except Exception:
+            _logger.exception("cannot report that %s is executing", report.task_execution_id)
+
+    async def _after_script(self, session: Session) -> None:
+        items = self.order.task.after_script
+        if not items or not self._script_began or self._disowned:
+            return
+        limit = self._kit.settings.after_script_timeout
+        with self._stoppable(2), anyio.move_on_after(limit) as time:
+            outcome = await session.run(items, self._log, name="after_script")
+            if not outcome.ok:
+                self._warn(f"after_script: {outcome.error_message}")
+            return
+        if time.cancelled_caught:
+            self._warn(f"after_script did not finish within {duration(limit)} and was ended.")
+        else:
+            self._warn("after_script was ended: the task was cancelled again.")
+
+    @contextmanager
+    def _stoppable(self, stops: int) -> Iterator[None]:
+        """A scope that ends when the queen has said stop for the `stops`-th time."""
+        try:
+            with anyio.CancelScope() as scope:
+                self._scope = scope
+                if self._stops >= stops or self._disowned:
+                    scope.cancel()
+                yield
+        finally:
+            self._scope = None
+
+    def _warn(self, text: str) -> None:
+        text = self._masker.text(text)
+        self._warnings.append(text)
+        self._log.sys(f"Warning: {text}")
+
+    # ---- what is kept
+
+    async def _artifacts(self, outcome: Outcome) -> tuple[tuple[ArtifactRef, ...], Outcome]:
+        """What was kept; a task whose artifacts cannot be kept has failed."""
+        if not self._script_began or self._disowned:
+            return (), outcome
+        refs, warnings, said, refused = await keep.artifacts_and_cache(
+            self._kit, self.order, self._place, outcome, self._exact
+        )
+        for text in said:
+            self._log.sys(text)
+        for text in warnings:
+            self._warn(text)
+        if refused is not None:
+            self._warn(str(refused))
+            if outcome.ok:
+                outcome = Outcome(outcome.exit_code, refused.code, str(refused), outcome.usage)
+        return refs, outcome
+
+    async def _kept(self, outcome: Outcome) -> Result:
+        refs, outcome = await self._artifacts(outcome)
+        self._log.close()
+        outputs, warnings = keep.outputs(self._place, self._log.commands.outputs)
+        mask = self._masker.text
+        return Result(
+            exit_code=outcome.exit_code,
+            error_code=outcome.error_code,
+            error_message=mask(outcome.error_message),
+            outputs={name: mask(value) for name, value in outputs.items()},
+            artifacts=refs,
+            warnings=(*self._warnings, *self._log.commands.warnings, *map(mask, warnings)),
+            usage=outcome.usage,
+        )
+
+
+def duration(seconds: float) -> str:
+    """As the language writes it: 1h30m, 15s, 0.5s."""
+    whole, rest = divmod(seconds, 1)
+    if rest or whole == 0:
+        return f"{seconds:g}s"
+    minutes, secs = divmod(int(whole), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (secs, "s"))
+    return "".join(f"{count}{unit}" for count, unit in parts if count)

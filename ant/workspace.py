@@ -1,0 +1,144 @@
+"""The folders of a task execution, outside the data folder and shared with nobody: made, handed over, removed.
+
+`<work>/<task execution id>/` holds `workspace`, `home` and `tmp`, which are the task's, and `run`, which stays ours:
+the task may read it but not put links where we write. The folder itself is ours too, and only the task's group may
+pass through it; `work` is open for passing through alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from formicary.runner.core.errors import LostError, SetupError
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one task execution lives, and the user that it belongs to (None: the ant's own)."""
+
+    root: Path
+    workspace: Path
+    home: Path
+    tmp: Path
+    run: Path
+    output: Path
+    spool: Path
+    uid: int | None
+
+    @classmethod
+    def of(cls, work: Path, task_execution_id: str, uid: int | None) -> Place:
+        if not _ID.fullmatch(task_execution_id):
+            raise LostError(f"{task_execution_id!r} cannot be the id of a task execution.")
+        root = work / task_execution_id
+        run = root / "run"
+        return cls(root, root / "workspace", root / "home", root / "tmp", run, run / "output", root / "log", uid)
+
+    def make(self) -> None:
+        """All folders, empty, and the file for outputs."""
+        os.mkdir(self.root, 0o700)  # noqa: PTH102  # pathlib costs time here
+        for folder in (self.workspace, self.home, self.tmp):
+            os.mkdir(folder, 0o700)  # noqa: PTH102
+            self.give(folder)
+        os.mkdir(self.run, 0o700)  # noqa: PTH102
+        self.write_run(self.output, b"")
+        if self.uid is not None:
+            for folder in (self.root, self.run):
+                os.chown(folder, -1, self.uid)
+                os.chmod(folder, 0o710)  # noqa: PTH101  # pathlib costs time here
+
+    def give(self, path: Path) -> None:
+        if self.uid is not None:
+            os.chown(path, self.uid, self.uid, follow_symlinks=False)
+
+    def give_all(self, folder: Path) -> None:
+        """A tree that we made ourselves, before anything of the task has run in it."""
+        if self.uid is None:
+            return
+        for parent, folders, files in os.walk(folder):
+            for name in (*folders, *files):
+                os.chown(os.path.join(parent, name), self.uid, self.uid, follow_symlinks=False)  # noqa: PTH118
+        self.give(folder)
+
+    def write_run(self, path: Path, data: bytes) -> None:
+        """A file in `run` that the task's user may read and write, and not replace."""
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(handle, "wb", buffering=0) as file:
+            if self.uid is not None:
+                os.fchown(handle, self.uid, self.uid)
+            file.write(data)
+
+    def remove_if_small(self) -> bool:
+        """Remove the folders of a task that left nothing behind; False, and nothing lost, if it left something."""
+        try:
+            for name in os.listdir(self.run):  # noqa: PTH208
+                os.unlink(os.path.join(self.run, name))  # noqa: PTH108, PTH118
+            for folder in (self.run, self.tmp, self.home, self.workspace, self.root):
+                os.rmdir(folder)  # noqa: PTH106
+        except OSError:
+            return False
+        return True
+
+    def remove(self) -> None:
+        """Remove all of it. Blocking."""
+        remove_tree(self.root)
+
+
+def remove_tree(root: Path) -> None:
+    """Remove whatever a task may have left: folders without permissions, files of others; links are not followed."""
+    shutil.rmtree(root, ignore_errors=True)
+    if not root.exists():
+        return
+    for parent, folders, _ in os.walk(root):
+        for folder in (parent, *(os.path.join(parent, name) for name in folders)):  # noqa: PTH118
+            _open_up(folder)
+    shutil.rmtree(root, ignore_errors=True)
+    if root.exists():
+        _log.warning("%s could not be removed whole; it is tried again when the ant starts next", root)
+
+
+def _open_up(folder: str) -> None:
+    try:
+        if not os.path.islink(folder):  # noqa: PTH114
+            os.chmod(folder, 0o700)  # noqa: PTH101
+    except OSError:
+        pass  # not ours; what cannot be removed is said at the end
+
+
+class Work:
+    """The folder of all tasks of one ant, held by a lock: what is in it at the start was left by a dead ant."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.folder.chmod(0o711)
+        self._lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise SetupError(f"Another ant works in {self.folder}: stop it, or choose another --work.") from None
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+    def leftovers(self) -> list[Path]:
+        return [path for path in self.folder.iterdir() if path.is_dir() and not path.is_symlink()]
+
+    def check_reachable(self) -> None:
+        """Tasks with users of their own must be able to pass through every folder above. Raises SetupError."""
+        for folder in self.folder.parents:
+            if not folder.stat().st_mode & 0o001:
+                raise SetupError(
+                    f"Tasks run as users of their own and cannot pass through {folder} to {self.folder}: "
+                    "choose a --work that everybody may pass through, as /var/lib/formicary-work."
+                )
