@@ -60,12 +60,14 @@ class Overlay:
         self.plans: dict[int, Plan] = {}
         self.executions: dict[int, Execution] = {}
         self.gone: set[int] = set()
+        self.newest_request = 0
 
     def absorb(self, newer: Overlay) -> None:
         """A change of this batch is kept."""
         self.plans.update(newer.plans)
         self.executions.update(newer.executions)
         self.gone |= newer.gone
+        self.newest_request = max(self.newest_request, newer.newest_request)
 
     def commit(self, memory: Memory) -> None:
         """The batch is on disk. Executions that have ended are not asked for again soon."""

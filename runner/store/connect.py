@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from formicary.runner.core.errors import SetupError
+from formicary.runner.store.lists import begins_words
 
 FILE_NAME: Final = "formicary.db"
 BUSY_SECONDS: Final = 10.0
@@ -49,6 +50,7 @@ def _close_to_others(folder: Path) -> None:
 def open_writer(folder: Path) -> sqlite3.Connection:
     """The one connection that writes. It is handed to the writer's thread."""
     connection = _open(folder / FILE_NAME)
+    connection.create_function("begins_words", 2, begins_words, deterministic=True)
     connection.execute("PRAGMA journal_mode = WAL")
     _set(connection, _WRITER)
     return connection
@@ -57,6 +59,7 @@ def open_writer(folder: Path) -> sqlite3.Connection:
 def open_query_only(folder: Path) -> sqlite3.Connection:
     """A connection that cannot write. Its thread may end before it is closed by another."""
     connection = _open(folder / FILE_NAME)
+    connection.create_function("begins_words", 2, begins_words, deterministic=True)
     _set(connection, ("query_only = ON",))
     return connection
 

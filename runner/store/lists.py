@@ -21,10 +21,15 @@ MAX_PAGE: Final = 1000
 MAX_FOUND: Final = 10_000
 ORDERS: Final = {"id": "ASC", "created_at": "ASC", "-id": "DESC", "-created_at": "DESC"}
 
-_FOUND: Final = (
-    f"id IN (SELECT rowid FROM requests_fts WHERE requests_fts MATCH :q ORDER BY rowid DESC LIMIT {MAX_FOUND})"
-)
-_WORD = re.compile(r"\w+")
+_FOUND: Final = f"""id IN (
+    SELECT id FROM requests WHERE id > (SELECT searched FROM store) AND
+        begins_words(job_type || ' ' || ref || ' ' || [commit] || ' ' || description || ' ' || created_by, :q)
+    UNION ALL
+    SELECT * FROM (
+        SELECT rowid FROM requests_fts WHERE requests_fts MATCH :match ORDER BY rowid DESC LIMIT {MAX_FOUND}
+    )
+)"""
+_WORD = re.compile(r"[^\W_]+")
 
 
 def window(page: int, page_size: int) -> dict[str, int]:
@@ -55,7 +60,18 @@ class Statement:
 
 def search_words(q: str) -> str:
     """The full-text query for what somebody typed: every word, each the beginning of a word."""
-    return " ".join(f'"{word}"*' for word in _WORD.findall(q))
+    return " ".join(f'"{word}"*' for word in words_of(q))
+
+
+def words_of(text: str) -> list[str]:
+    """The words as the full-text index sees them."""
+    return _WORD.findall(text.lower())
+
+
+def begins_words(text: str, q: str) -> bool:
+    """Whether every word of `q` begins one of the text: the search of what is not in the full-text index yet."""
+    words = words_of(text)
+    return all(any(word.startswith(part) for word in words) for part in words_of(q))
 
 
 def page_of_ids(wanted: RequestFilter, page: int, page_size: int) -> Statement:
@@ -142,7 +158,7 @@ def _parameters(wanted: RequestFilter) -> dict[str, Any]:
     parameters: dict[str, Any] = {f"state{n}": str(state) for n, state in enumerate(wanted.states)}
     for name in ("organization_id", "repository_id", "job_type", "ref", "commit"):
         parameters[name] = getattr(wanted, name)
-    parameters["q"] = search_words(wanted.q)
+    parameters["q"], parameters["match"] = wanted.q, search_words(wanted.q)
     return parameters
 
 

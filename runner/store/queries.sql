@@ -9,6 +9,20 @@ SELECT epoch FROM store WHERE id = 1
 -- A new queen takes over.
 UPDATE store SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch
 
+-- name: searched
+-- The last request that is in the full-text index.
+SELECT searched FROM store WHERE id = 1
+
+-- name: index_requests
+-- Put the requests up to one into the full-text index.
+INSERT INTO requests_fts (rowid, job_type, ref, [commit], description, created_by)
+SELECT id, job_type, ref, [commit], description, created_by FROM requests
+WHERE id > (SELECT searched FROM store) AND id <= :newest
+
+-- name: set_searched
+-- Requests up to this one are in the full-text index.
+UPDATE store SET searched = :newest WHERE id = 1
+
 -- name: request
 -- One request.
 SELECT {request.columns} FROM requests WHERE id = :id

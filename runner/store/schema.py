@@ -25,12 +25,14 @@ def _first(db: Database) -> None:
 
 @MIGRATIONS(name="2 search", transactional=False)
 def _search(db: Database) -> None:
-    """Full-text search over requests. Its triggers are ours: the library's would index again at every update, and what
-    is searched never changes."""
+    """Full-text search over requests. Its trigger is ours: the library's would index again at every update, and what
+    is searched never changes. Not transactional, because `enable_fts` commits; so it may find itself half done."""
+    requests = db.table("requests")
     if not db["requests_fts"].exists():
-        db.table("requests").enable_fts(SEARCHED)
-    for statement in _statements("schema_2.sql"):
-        db.execute(statement)
+        requests.enable_fts(SEARCHED)
+    with db.atomic():
+        for statement in _statements("schema_2.sql"):
+            db.execute(statement)
 
 
 VERSION: Final = 2

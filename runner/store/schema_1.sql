@@ -114,7 +114,6 @@ CREATE INDEX requests_repository ON requests (repository_id, job_type);
 CREATE INDEX requests_state ON requests (state);
 CREATE INDEX requests_ref ON requests (ref);
 CREATE INDEX requests_commit ON requests ("commit");
-CREATE INDEX requests_version ON requests (version_id);
 CREATE INDEX requests_ended ON requests (ended_at) WHERE ended_at IS NOT NULL;
 
 -- How many requests have ended, so that no page counts them one by one.

@@ -68,6 +68,7 @@ class SqliteTx(CatalogueTx):
         if new.secret_params and ended_at is None:
             secrets = {"request_id": row[0], "params": rows.to_json(new.secret_params)}
             self._execute(SQL["add_secrets"], secrets)
+        self.learnt.newest_request = row[0]
         return _created(new, row[0], self.now, ended_at), True
 
     def _known_request(self, new: NewRequest) -> JobRequest:
