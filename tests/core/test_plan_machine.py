@@ -1,0 +1,360 @@
+"""`decide` under fire: random small jobs; reports that are late, doubled or stale; lost ants, cancels, deadlines."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from formicary.runner.core.definition import JobDefinition, Retry, Target, TaskDefinition
+from formicary.runner.core.execution import (
+    AntLost,
+    Begin,
+    CancelAsked,
+    Claimed,
+    DeadlinePassed,
+    Ended,
+    Executing,
+    Execution,
+    Finished,
+    Offer,
+    OfferReturned,
+    Plan,
+    Result,
+    RetryDue,
+    Stop,
+    WakeAt,
+    Withdraw,
+)
+from formicary.runner.core.graph import check
+from formicary.runner.core.plan import begin, decide, outstanding
+from formicary.runner.core.states import ACTIVE, JOB_TRANSITIONS, LEASED, TASK_TRANSITIONS, TERMINAL, State
+
+SEED = 11
+WORDS = ("COMPLETED", "FAILED", "FATAL", "ERR_QUOTA")
+RESULTS = st.sampled_from(
+    (
+        Result(exit_code=0),
+        Result(exit_code=0),
+        Result(exit_code=0, outputs={"v": 1}),
+        Result(exit_code=1, error_code="ERR_EXIT_CODE"),
+        Result(exit_code=3),
+        Result(exit_code=137, error_code="ERR_TIMEOUT"),
+        Result(error_code="ERR_CANCELLED"),
+        Result(error_code="ERR_LOST"),
+        Result(excepted=True),
+    )
+)
+
+
+@st.composite
+def definitions(draw):
+    """A job whose edges all lead from an earlier task to a later one."""
+    size = draw(st.integers(1, 6))
+    names = [f"t{n}" for n in range(size)]
+    job_retry = Retry(attempts=draw(st.sampled_from((0, 0, 1, 2))), delay=draw(st.sampled_from((0.0, 7.0))))
+    tasks = draw(st.permutations([draw(_task(names, index)) for index in range(size)]))
+    return JobDefinition(job_type="random", tasks=tuple(tasks), timeout=50.0, retry=job_retry)
+
+
+@st.composite
+def _task(draw, names, index):
+    before, after = names[:index], names[index + 1 :]
+    few = st.lists(st.sampled_from(before), max_size=2) if before else st.just([])
+    target = st.none() | (st.sampled_from(after) if after else st.none()) | st.sampled_from(WORDS)
+    codes = {code: draw(target) for code in draw(st.sets(st.sampled_from(("0", "1", "3", "SKIPPED")), max_size=2))}
+    completed, failed = draw(target), draw(target)
+    if (completed, failed) == ("FAILED", "COMPLETED"):
+        completed = None
+    return TaskDefinition(
+        task_type=names[index],
+        needs=tuple(draw(few)),
+        dependencies=tuple(draw(few)),
+        on_completed=completed and Target(name=completed),
+        on_failed=failed and Target(name=failed),
+        on_exit_code={code: Target(name=name) for code, name in codes.items() if name},
+        retry=Retry(attempts=draw(st.sampled_from((0, 0, 1, 2))), delay=draw(st.sampled_from((0.0, 5.0)))),
+        always_run=draw(st.sampled_from((False, False, True))),
+        allow_failure=draw(st.sampled_from((False, False, True, (3,)))),
+        allow_start_if_completed=draw(st.sampled_from((False, False, True))),
+    )
+
+
+def reachable(table, now, then, moves):
+    if now is then:
+        return True
+    return moves > 0 and any(reachable(table, middle, then, moves - 1) for middle in table[now])
+
+
+class Execute(RuleBasedStateMachine):
+    @initialize(definition=definitions())
+    def start(self, definition):
+        assert check(definition) == []
+        self.plan = Plan(definition=definition)
+        self.now = 1000.0
+        self.execution = begin(5, 2, self.plan, self.now)
+        self.log, self.ended = [], 0
+        # the orders that have been given and not been carried out
+        self.offers, self.stops, self.wakes = {}, set(), []
+        self.send(Begin())
+
+    # -- what may happen ----------------------------------------------------------------------------------------------
+
+    def attempts(self, *states):
+        runs = self.execution.tasks.values() if hasattr(self, "plan") else ()
+        return [run.attempts[-1] for run in runs if run.state in states]
+
+    @precondition(lambda self: self.attempts(State.READY))
+    @rule(data=st.data())
+    def claim(self, data):
+        one = data.draw(st.sampled_from(self.attempts(State.READY)))
+        self.send(Claimed(one.id, one.fence, "ant"))
+
+    @precondition(lambda self: self.attempts(State.STARTED))
+    @rule(data=st.data())
+    def executing(self, data):
+        one = data.draw(st.sampled_from(self.attempts(State.STARTED)))
+        self.send(Executing(one.id, one.fence))
+
+    @precondition(lambda self: self.attempts(*LEASED))
+    @rule(data=st.data(), result=RESULTS)
+    def finish(self, data, result):
+        one = data.draw(st.sampled_from(self.attempts(*LEASED)))
+        self.send(Finished(one.id, one.fence, result))
+
+    @precondition(lambda self: self.attempts(State.READY))
+    @rule(data=st.data(), result=RESULTS)
+    def report_unclaimed(self, data, result):
+        one = data.draw(st.sampled_from(self.attempts(State.READY)))
+        self.send(Finished(one.id, one.fence, result))
+
+    @precondition(lambda self: self.attempts(*ACTIVE))
+    @rule(data=st.data())
+    def lose(self, data):
+        one = data.draw(st.sampled_from(self.attempts(*ACTIVE)))
+        self.send(AntLost(one.id, one.fence, "gone"))
+
+    @precondition(lambda self: self.attempts(State.READY, State.STARTED))
+    @rule(data=st.data())
+    def give_back(self, data):
+        one = data.draw(st.sampled_from(self.attempts(State.READY, State.STARTED)))
+        self.send(OfferReturned(one.id, one.fence))
+
+    @rule(really=st.integers(0, 5))
+    def cancel(self, really):
+        if really == 5:  # not too often, or nothing else is ever seen
+            self.send(CancelAsked("ann"))
+
+    @rule(seconds=st.sampled_from((0.5, 3.0, 20.0)))
+    def pass_time(self, seconds):
+        """Time passes; what was to happen by then happens."""
+        until = self.now + seconds
+        while self.wakes and min(wake.at for wake in self.wakes) <= until:
+            self.wake()
+        self.now = until
+
+    def wake(self):
+        wake = min(self.wakes, key=lambda one: one.at)
+        self.wakes.remove(wake)
+        self.now = max(self.now, wake.at)
+        before, owed = self.execution, wake in outstanding(self.execution, self.plan, wake.at)
+        self.send(wake.event)
+        assert (self.execution is not before) == owed
+
+    @precondition(lambda self: self.log)
+    @rule(data=st.data(), fence=st.sampled_from((0, 0, 1, -1)))
+    def stale(self, data, fence):
+        """D2: an event that comes again, or with another attempt's fence, changes nothing."""
+        event = data.draw(st.sampled_from(self.log))[0]
+        if isinstance(event, CancelAsked | Begin):
+            return
+        if isinstance(event, RetryDue | DeadlinePassed):
+            self.send(event)  # twice or too early; it may be due again, too
+            return
+        fence += event.fence
+        event = type(event)(event.task_execution_id, fence, *_rest(event))
+        newest = {(one.id, one.fence) for one in self.attempts(*ACTIVE)}
+        before = self.execution
+        if (event.task_execution_id, fence) not in newest:
+            assert self.send(event) == ()
+            assert self.execution is before
+
+    # -- what must hold after every event -----------------------------------------------------------------------------
+
+    def send(self, event):
+        before = self.execution
+        self.execution, orders = decide(before, self.plan, event, self.now, SEED)
+        if self.execution is not before:
+            self.log.append((event, self.now))
+        self.carry(orders)
+        if before.state in TERMINAL:
+            assert self.execution is before and orders == ()
+        self.check_changes(before)
+        self.check_tasks()
+        self.check_offers(orders)
+        self.check_orders()
+        if self.execution.state in TERMINAL:
+            self.check_end()
+        return orders
+
+    def carry(self, orders):
+        for order in orders:
+            match order:
+                case Offer():
+                    assert order.task_execution_id not in self.offers, "offered twice"
+                    self.offers[order.task_execution_id] = order
+                case Withdraw():
+                    del self.offers[order.task_execution_id]
+                case Stop():
+                    self.stops.add(order.task_execution_id)
+                case WakeAt():
+                    assert order.at >= self.now
+                    self.wakes.append(order)
+                case Ended():
+                    self.ended += 1
+                    assert order.state is self.execution.state
+        ready = {one.id for one in self.attempts(State.READY)}
+        leased = {one.id for one in self.attempts(*LEASED)}
+        self.offers = {key: order for key, order in self.offers.items() if key in ready}
+        self.stops &= leased
+
+    def check_changes(self, before):
+        assert reachable(JOB_TRANSITIONS, before.state, self.execution.state, 2)
+        for name, run in self.execution.tasks.items():
+            old = before.tasks[name]
+            assert reachable(TASK_TRANSITIONS, old.state, run.state, 3)
+            known = {one.id: one for one in run.attempts}
+            for one in old.attempts:
+                if one.state in TERMINAL:
+                    assert known[one.id] == one, "an attempt that has ended was changed"
+                elif one.id in known:
+                    assert reachable(TASK_TRANSITIONS, one.state, known[one.id].state, 1)
+                else:
+                    assert one.state in (State.READY, State.STARTED), "an attempt that ran was forgotten"
+
+    def check_tasks(self):
+        for run in self.execution.tasks.values():
+            running = [one for one in run.attempts if one.state in ACTIVE]
+            assert len(running) == (run.state in ACTIVE), "twice at once"
+            assert not running or (running[0] is run.attempts[-1] and running[0].state is run.state)
+            assert run.retry_at is None or run.state is State.PENDING
+            numbers = [one.number for one in run.attempts]
+            assert numbers == list(range(1, len(numbers) + 1))
+            lost = sum(one.error_code in ("ERR_ANT_LOST", "ERR_LOST") for one in run.attempts)
+            assert lost <= 4 * (1 + self.execution.job_retry)
+            if not self.plan.definition.task(run.name).allow_start_if_completed:
+                assert sum(one.state in (State.COMPLETED, State.SKIPPED) for one in run.attempts) <= 1
+        fences = [one.fence for run in self.execution.tasks.values() for one in run.attempts]
+        assert len(set(fences)) == len(fences)
+
+    def check_offers(self, orders):
+        """Nothing starts before what it needs, unchosen, or after it should have stopped."""
+        execution, targets = self.execution, self.targets()
+        for offer in orders:
+            if not isinstance(offer, Offer):
+                continue
+            run, task = execution.tasks[offer.task], self.plan.definition.task(offer.task)
+            needs = [execution.tasks[name] for name in (*task.needs, *task.dependencies)]
+            assert all(need.state in TERMINAL for need in needs)
+            if execution.cancelled or execution.timed_out or execution.fatal:
+                assert task.always_run and execution.cancelled < 2
+            if task.always_run:
+                assert run.chosen or execution.closing
+            elif task.task_type in targets:
+                assert run.chosen
+            else:
+                assert not any(self.blocks(need) for need in needs)
+
+    def targets(self):
+        return {
+            target.name
+            for task in self.plan.definition.tasks
+            for target in (task.on_completed, task.on_failed, *task.on_exit_code.values())
+            if target
+        }
+
+    def blocks(self, run):
+        if run.state is State.SKIPPED:
+            return bool(run.because)
+        return run.state is State.FAILED and not self.forgiven(run)
+
+    def forgiven(self, run):
+        allowed = self.plan.definition.task(run.name).allow_failure
+        last = run.attempts[-1] if run.attempts else None
+        if last is not None and last.error_code == "ERR_FATAL":
+            return False
+        return allowed if isinstance(allowed, bool) else last is not None and last.exit_code in allowed
+
+    def check_orders(self):
+        """`outstanding` is exactly what has been ordered and not been carried out."""
+        if self.execution.state in TERMINAL:
+            assert outstanding(self.execution, self.plan, self.now) == (Ended(5, self.execution.state),)
+            return
+        orders = outstanding(self.execution, self.plan, 0.0)
+        assert {one.task_execution_id: one for one in orders if isinstance(one, Offer)} == self.offers
+        assert {one.task_execution_id for one in orders if isinstance(one, Stop)} == self.stops
+        wakes = [one for one in orders if isinstance(one, WakeAt)]
+        assert all(one in self.wakes for one in wakes)
+        assert orders, "nothing will ever happen again" if not self.attempts(*ACTIVE) else ""
+
+    def check_end(self):
+        execution = self.execution
+        assert self.ended == 1 and execution.ended_at is not None
+        assert all(run.state in TERMINAL for run in execution.tasks.values())
+        failed = [run for run in execution.tasks.values() if run.state is State.FAILED and not self.forgiven(run)]
+        if execution.cancelled:
+            assert execution.state is State.CANCELLED
+        else:
+            bad = bool(failed or execution.timed_out or execution.fatal)
+            assert execution.state is (State.FAILED if bad else State.COMPLETED)
+        assert bool(execution.error_code) == bool(execution.error_message) == (execution.state is not State.COMPLETED)
+        spent = execution.cancelled > 1 or (execution.closing and execution.timed_out)
+        for task in self.plan.definition.tasks:
+            if task.always_run and not spent:
+                assert execution.tasks[task.task_type].attempts, "an always_run task did not run"
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def teardown(self):
+        if not hasattr(self, "plan"):
+            return
+        self.finish_everything()
+        assert self.execution.state in TERMINAL
+        self.replay()
+
+    def finish_everything(self):
+        for _ in range(300):
+            if self.execution.state in TERMINAL:
+                return
+            active = self.attempts(*ACTIVE)
+            if not active:
+                self.wake()
+            elif active[0].state is State.READY:
+                self.send(Claimed(active[0].id, active[0].fence, "ant"))
+            else:
+                self.send(Finished(active[0].id, active[0].fence, Result(exit_code=0)))
+
+    def replay(self):
+        """The same events give the same execution, by way of its JSON too."""
+        execution = begin(5, 2, self.plan, 1000.0)
+        for event, at in self.log:
+            execution = Execution.model_validate_json(execution.model_dump_json(exclude_defaults=True))
+            execution, _ = decide(execution, self.plan, event, at, SEED)
+        assert execution == self.execution
+
+
+def _rest(event):
+    match event:
+        case Claimed():
+            return (event.ant_id,)
+        case Finished():
+            return (event.result,)
+        case AntLost():
+            return (event.message,)
+    return ()
+
+
+TestExecute = Execute.TestCase
+TestExecute.settings = settings(
+    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
