@@ -29,6 +29,7 @@ STRIP: Final = 20
 _LOOK_BACK: Final = 200
 _BRANCHES: Final = 30
 _LIVE: Final = (State.READY, State.STARTED, State.EXECUTING)
+_ENDED: Final = tuple(sorted(TERMINAL))
 _HELD: Final = (State.PENDING, State.PAUSED, State.MANUAL_APPROVAL_REQUIRED)
 
 
@@ -37,7 +38,7 @@ def overview(source: Source) -> Overview:
         repositories=tuple(_card(source, one) for one in source.repositories()),
         running=tuple(source.row(one) for one in source.recent(RECENT, states=_LIVE)),
         waiting=tuple(source.waiting_row(one) for one in source.recent(RECENT, states=_HELD)),
-        recent=tuple(source.row(one) for one in source.recent(RECENT)),
+        recent=tuple(source.row(one) for one in source.recent(RECENT, states=_ENDED)),
     )
 
 
@@ -63,7 +64,7 @@ def job(source: Source, repository_name: str, job_type: str) -> JobView:
     definition = _definition(source, owner, job_type)
     if definition is None and not past:
         raise NotFound(f"There is no job `{job_type}` here and none has run.")
-    shape = _shape(source, definition)
+    shape = _shape(source, definition, past)
     ended = [one for one in past if one.state in TERMINAL]
     good = [one for one in ended if one.state is State.COMPLETED]
     spent = [_seconds(one) or 0.0 for one in good]
@@ -121,10 +122,15 @@ def _first(source: Source, past: Sequence[JobRequest], states: frozenset[State])
     return next((source.row(one) for one in past if one.state in states), None)
 
 
-def _shape(source: Source, definition: Definition | None) -> JobDefinition | None:
-    """What the definition in force says, if someone here can read it."""
+def _shape(source: Source, definition: Definition | None, past: Sequence[JobRequest]) -> JobDefinition | None:
+    """What the definition in force says, if someone here can read it; else what the newest run followed."""
     version = source.reader.version(definition.version_id) if definition and definition.version_id else None
-    return source.definition_of(version) if version else None
+    shape = source.definition_of(version) if version else None
+    if shape is not None:
+        return shape
+    newest = next((one.execution_id for one in past if one.execution_id is not None), None)
+    plan = source.reader.plan(newest) if newest is not None else None
+    return plan.definition if plan else None
 
 
 def _card(source: Source, one: Repository) -> RepositoryCard:

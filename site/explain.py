@@ -84,6 +84,8 @@ def _failed(request: JobRequest, execution: Execution, allowed: frozenset[str]) 
         return sentence(execution.error_message or request.error_message or "The job failed")
     run, attempt = found
     detail = run.reason or (attempt.error_message if attempt else "")
+    if "exit code" in detail:
+        return sentence(f"{run.name} failed: {detail}")
     text = f"{run.name} failed{_ending(attempt)}"
     return sentence(f"{text}: {detail}" if detail else text)
 

@@ -10,9 +10,9 @@ from typing import Final
 
 from formicary.runner.core.definition import JobDefinition
 
-WIDTH: Final = 190
+WIDTH: Final = 174
 HEIGHT: Final = 46
-GAP_X: Final = 70
+GAP_X: Final = 46
 GAP_Y: Final = 20
 MARGIN: Final = 12
 _THIN: Final = 14

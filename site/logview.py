@@ -37,6 +37,7 @@ class Opened:
     """Here a group begins."""
 
     number: int
+    clock: str
     title: str
 
 
@@ -70,7 +71,9 @@ class Shaper:
     def _group(self, line: Line, name: str, title: str) -> list[Item]:
         items: list[Item] = [Closed()] if self.grouped else []
         self.grouped = name == "group"
-        return [*items, Opened(line.number, title.strip() or "group")] if self.grouped else items
+        if self.grouped:
+            items.append(Opened(line.number, times.clock(line.at - self.began), title.strip() or "group"))
+        return items
 
     def _text(self, line: Line) -> Shown:
         if line.stream != "out":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -10,13 +11,12 @@ from typing import Final
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from formicary.site import times
 from formicary.site.links import Link
-from formicary.site.logview import Closed, Item, Opened
+from formicary.site.logview import Closed, Item, Opened, Shown
 from formicary.site.status import Status
-from formicary.site.views import JobView, LogView, Overview, RepositoryView, RequestView, View
+from formicary.site.views import JobView, LogView, RepositoryView, RequestView, View
 
 STATIC: Final = {
     "formicary.css": "text/css; charset=utf-8",
@@ -54,10 +54,19 @@ def render(page: str, view: View, link: Link, chrome: Chrome = NO_CHROME, *, fra
     return template.render(view=view, link=link, chrome=chrome, frame=frame, favicon=favicon(_status_of(view)))
 
 
-def render_items(items: list[Item], link: Link) -> str:
-    """Lines of a log that are added to a page which is open; groups are the page's own business."""
-    template = _environment().get_template("lines.html")
-    return template.render(items=[one for one in items if not isinstance(one, Opened | Closed)], link=link)
+def render_lines(items: list[Shown]) -> str:
+    """Lines of a log that are added to a page which is open."""
+    return str(_macro("line", items))
+
+
+def render_group(item: Opened) -> str:
+    """The head of a group that is added to a page which is open."""
+    return str(_macro("group", [item]))
+
+
+def _macro(name: str, items: Iterable[Item]) -> str:
+    module = _environment().get_template("macros.html").make_module({"link": None})
+    return "".join(getattr(module, name)(item) for item in items)
 
 
 @lru_cache(maxsize=1)
@@ -87,14 +96,14 @@ def favicon(status: Status | None) -> str:
 
 def _status_of(view: View) -> Status | None:
     match view:
-        case RequestView() | LogView():
-            return view.attempt.status if isinstance(view, LogView) else view.row.status
+        case RequestView():
+            return view.row.status
+        case LogView():
+            return view.attempt.status
         case JobView():
             return view.latest.status if view.latest else None
         case RepositoryView():
             return view.card.health
-        case Overview():
-            return None
         case _:
             return None
 
@@ -117,7 +126,6 @@ def _environment() -> Environment:
         opened=lambda item: isinstance(item, Opened),
         closed=lambda item: isinstance(item, Closed),
     )
-    environment.globals["Markup"] = Markup
     return environment
 
 

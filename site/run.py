@@ -209,12 +209,10 @@ def _graph(definition: JobDefinition, execution: Execution | None, rows: Mapping
 
 
 def _box(row: TaskRow, x: float, y: float) -> Box:
-    label = row.name if len(row.name) <= 20 else row.name[:19] + "…"
-    note = row.status.word
-    if row.seconds is not None:
-        note += f" · {times.duration(row.seconds)}"
-    if len(row.attempts) > 1:
-        note += f" · {len(row.attempts)} attempts"
+    label = row.name if len(row.name) <= 17 else row.name[:16] + "…"
+    note = row.status.word + (", allowed" if row.allow_failure and row.status.tone == "bad" else "")
+    note += f" · {times.duration(row.seconds)}" if row.seconds is not None else ""
+    note += f" · {len(row.attempts)} runs" if len(row.attempts) > 1 else ""
     return Box(row.name, label, note, row.status, x, y, row.log_id)
 
 

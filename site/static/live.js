@@ -73,7 +73,7 @@
       target = document.createElement("details");
       target.className = "grp"; target.open = true;
       var summary = document.createElement("summary");
-      summary.textContent = event.data;
+      summary.innerHTML = event.data;
       target.appendChild(summary);
       log.appendChild(target);
     });

@@ -50,16 +50,26 @@ class Nest:
     async def definition(self, repository, job_type="ci", problems=(), state=SyncState.SYNCED):
         owner = repository.id if repository else None
         path = f".formicary/{job_type.replace('/', '-')}.yml"
-        text = Version(id=0, repository_id=owner, job_type=job_type, version=0, digest=job_type, path=path, index=0, text="")
+        text = Version(
+            id=0, repository_id=owner, job_type=job_type, version=0, digest=job_type, path=path, index=0, text=""
+        )
 
         def change(tx):
             version = tx.put_version(text)
             return tx.put_definition(
                 Definition(
-                    id=0, repository_id=owner, job_type=job_type, path=path, version_id=version.id, version=1,
-                    commit="a" * 40, state=state, problems=problems, updated_at=self.clock.now,
+                    id=0,
+                    repository_id=owner,
+                    job_type=job_type,
+                    path=path,
+                    version_id=version.id,
+                    version=1,
+                    commit="a" * 40,
+                    state=state,
+                    problems=problems,
+                    updated_at=self.clock.now,
                 )
-            )  # fmt: skip
+            )
 
         return await self.store.write(change)
 
@@ -72,7 +82,10 @@ class Nest:
             **more,
         }
         new = NewRequest(
-            repository_id=definition.repository_id, version_id=definition.version_id, job_type=definition.job_type, **more
+            repository_id=definition.repository_id,
+            version_id=definition.version_id,
+            job_type=definition.job_type,
+            **more,
         )
         made, _ = await self.store.write(lambda tx: tx.create_request(new))
         return made
@@ -80,7 +93,11 @@ class Nest:
     async def run(self, request, job, tasks, state=State.COMPLETED, **more):
         """An execution of `request` with these tasks (a function of the execution's id), brought to `state`."""
         at = more.pop("began", self.clock.now)
-        ended = more.pop("ended", self.clock.now + 60) if state in (State.COMPLETED, State.FAILED, State.CANCELLED) else None
+        ended = (
+            more.pop("ended", self.clock.now + 60)
+            if state in (State.COMPLETED, State.FAILED, State.CANCELLED)
+            else None
+        )
 
         def begin(tx):
             made = tx.create_execution(
@@ -128,7 +145,9 @@ PIPELINE = JobDefinition(
     description="Build, check and pack on every commit",
     params={"Target": Param(default="all", description="what to build"), "DeployKey": Param(secret=True)},
     tasks=(
-        TaskDefinition(task_type="build", on_completed=Target(name="unit"), description="Compile and stamp the version"),
+        TaskDefinition(
+            task_type="build", on_completed=Target(name="unit"), description="Compile and stamp the version"
+        ),
         TaskDefinition(task_type="lint", allow_failure=True),
         TaskDefinition(task_type="unit", dependencies=("build",)),
         TaskDefinition(task_type="browser", needs=("build",)),
@@ -143,9 +162,18 @@ PIPELINE = JobDefinition(
 def pipeline_tasks(number, failing=False):
     unit = (
         attempt(number, 4, State.FAILED, 12, 18, number=1, error_code="ERR_EXIT_CODE"),
-        attempt(number, 6, State.FAILED, 33, 16, number=2, exit_code=2, error_code="ERR_EXIT_CODE",
-                error_message="pytest ended with exit code 2"),
-    )  # fmt: skip
+        attempt(
+            number,
+            6,
+            State.FAILED,
+            33,
+            16,
+            number=2,
+            exit_code=2,
+            error_code="ERR_EXIT_CODE",
+            error_message="pytest ended with exit code 2",
+        ),
+    )
     if not failing:
         unit = (unit[0], attempt(number, 6, State.COMPLETED, 33, 16, number=2))
     skipped = TaskRun(name="pack", state=State.SKIPPED, reason="unit failed")
@@ -153,17 +181,31 @@ def pipeline_tasks(number, failing=False):
     after = State.SKIPPED if failing else State.COMPLETED
     deployed = () if failing else (attempt(number, 8, State.COMPLETED, 54.5, 3),)
     return {
-        "build": TaskRun(name="build", state=State.COMPLETED, attempts=(
-            attempt(number, 1, State.COMPLETED, 0, 11, outputs={"Version": "1.4.2", "Digest": "sha256:77ab"},
-                    artifacts=(ArtifactRef(name="dist.tar", kind="tar", digest="d" * 64, size=48211),)),)),
+        "build": TaskRun(
+            name="build",
+            state=State.COMPLETED,
+            attempts=(
+                attempt(
+                    number,
+                    1,
+                    State.COMPLETED,
+                    0,
+                    11,
+                    outputs={"Version": "1.4.2", "Digest": "sha256:77ab"},
+                    artifacts=(ArtifactRef(name="dist.tar", kind="tar", digest="d" * 64, size=48211),),
+                ),
+            ),
+        ),
         "lint": TaskRun(name="lint", state=State.FAILED, attempts=(attempt(number, 2, State.FAILED, 0, 4),)),
         "unit": TaskRun(name="unit", state=State.FAILED if failing else State.COMPLETED, chosen=True, attempts=unit),
-        "browser": TaskRun(name="browser", state=State.COMPLETED, attempts=(attempt(number, 5, State.COMPLETED, 12, 31),)),
+        "browser": TaskRun(
+            name="browser", state=State.COMPLETED, attempts=(attempt(number, 5, State.COMPLETED, 12, 31),)
+        ),
         "pack": skipped if failing else packed,
         "deploy": TaskRun(name="deploy", state=after, reason="pack was skipped" if failing else "", attempts=deployed),
         "rollback": TaskRun(name="rollback", state=State.SKIPPED, reason="never chosen"),
         "sweep": TaskRun(name="sweep", state=State.COMPLETED, attempts=(attempt(number, 9, State.COMPLETED, 58, 1.2),)),
-    }  # fmt: skip
+    }
 
 
 UNIT_LOG = (
@@ -193,9 +235,11 @@ async def populate(nest):
     nightly = await nest.definition(honeydew, "nightly")
     broken = "    on_complete: unit\n    ^"
     await nest.definition(
-        honeydew, "release", state=SyncState.INVALID,
-        problems=(f".formicary/release.yml:14:5: `on_complete` is not a key of a task (did you mean `on_completed`?)\n{broken}",),
-    )  # fmt: skip
+        honeydew,
+        "release",
+        state=SyncState.INVALID,
+        problems=(f".formicary/release.yml:14:5: `on_complete` is not a key (did you mean `on_completed`?)\n{broken}",),
+    )
     farm = await nest.definition(aphid)
     messages = ("Shorten the path to the sugar", "Let guards sleep in shifts", "Fix the door", "Count larvae twice")
     for index in range(64):
@@ -203,15 +247,24 @@ async def populate(nest):
         which = farm if index % 5 == 4 else nightly if index % 7 == 6 else ci
         bad = index % 11 == 5
         made = await nest.request(
-            which, params={"GitCommitMessage": messages[index % 4]}, ref="refs/heads/main" if index % 4 else "refs/heads/trail/évap"
+            which,
+            params={"GitCommitMessage": messages[index % 4]},
+            ref="refs/heads/main" if index % 4 else "refs/heads/trail/évap",
         )
         spent = 40 + (index * 37) % 50
         await nest.run(
-            made, JobDefinition(job_type=which.job_type, tasks=(TaskDefinition(task_type="test"),)),
-            lambda n, bad=bad: {"test": TaskRun(name="test", state=State.FAILED if bad else State.COMPLETED, attempts=(
-                attempt(n, 1, State.FAILED if bad else State.COMPLETED),))},
-            State.FAILED if bad else State.COMPLETED, ended=nest.clock.now + spent,
-        )  # fmt: skip
+            made,
+            JobDefinition(job_type=which.job_type, tasks=(TaskDefinition(task_type="test"),)),
+            lambda n, bad=bad: {
+                "test": TaskRun(
+                    name="test",
+                    state=State.FAILED if bad else State.COMPLETED,
+                    attempts=(attempt(n, 1, State.FAILED if bad else State.COMPLETED),),
+                )
+            },
+            State.FAILED if bad else State.COMPLETED,
+            ended=nest.clock.now + spent,
+        )
     nest.clock.now = START + 64 * 3600
     failing = await nest.request(
         ci,
@@ -222,34 +275,63 @@ async def populate(nest):
         },
     )
     run = await nest.run(
-        failing, PIPELINE, lambda n: pipeline_tasks(n, failing=True), State.FAILED,
-        began=START, ended=START + 59.5, error_code="ERR_EXIT_CODE",
-    )  # fmt: skip
+        failing,
+        PIPELINE,
+        lambda n: pipeline_tasks(n, failing=True),
+        State.FAILED,
+        began=START,
+        ended=START + 59.5,
+        error_code="ERR_EXIT_CODE",
+    )
     for n in (1, 2, 4, 5, 6, 9):
         nest.log(f"{run.id}-{n}", *UNIT_LOG)
     await nest.store.write(
         lambda tx: tx.add_artifact(
-            Artifact(repository_id=honeydew.id, request_id=failing.id, task_execution_id=f"{run.id}-1", task_type="build",
-                     name="dist.tar", kind="tar", size=48211, digest="d" * 64)
+            Artifact(
+                repository_id=honeydew.id,
+                request_id=failing.id,
+                task_execution_id=f"{run.id}-1",
+                task_type="build",
+                name="dist.tar",
+                kind="tar",
+                size=48211,
+                digest="d" * 64,
+            )
         )
-    )  # fmt: skip
+    )
     good = await nest.request(ci, params={"GitCommitMessage": "Make unit tests patient"})
     good_run = await nest.run(good, PIPELINE, pipeline_tasks, began=START, ended=START + 59.5)
     live = await nest.request(ci, params={"GitCommitMessage": "Dig a second entrance"})
     live_run = await nest.run(live, PIPELINE, _half_done, State.EXECUTING, began=START)
     nest.log(f"{live_run.id}-4", *UNIT_LOG[:5])
     await nest.request(ci, reason="ci runs 3 times already, and its max_concurrency is 3")
-    return {"failing": failing, "failing_run": run, "good": good, "good_run": good_run, "live": live, "live_run": live_run}
+    return {
+        "failing": failing,
+        "failing_run": run,
+        "good": good,
+        "good_run": good_run,
+        "live": live,
+        "live_run": live_run,
+    }
 
 
 def _half_done(number):
     tasks = pipeline_tasks(number)
     waiting = {name: TaskRun(name=name) for name in ("pack", "deploy", "rollback", "sweep")}
-    return tasks | waiting | {
-        "unit": TaskRun(name="unit", state=State.EXECUTING, chosen=True, attempts=(attempt(number, 4, State.EXECUTING, 12),)),
-        "browser": TaskRun(name="browser", state=State.READY, attempts=(
-            Attempt(id=f"{number}-5", number=1, fence=5, ready_at=START + 12),)),
-    }  # fmt: skip
+    return (
+        tasks
+        | waiting
+        | {
+            "unit": TaskRun(
+                name="unit", state=State.EXECUTING, chosen=True, attempts=(attempt(number, 4, State.EXECUTING, 12),)
+            ),
+            "browser": TaskRun(
+                name="browser",
+                state=State.READY,
+                attempts=(Attempt(id=f"{number}-5", number=1, fence=5, ready_at=START + 12),),
+            ),
+        }
+    )
 
 
 @pytest.fixture
