@@ -16,6 +16,7 @@ from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
 from formicary.ant.kit import Kit
+from formicary.ant.places import Places
 from formicary.ant.settings import AntSettings
 from formicary.ant.task import Task
 from formicary.ant.uids import Uids
@@ -38,7 +39,7 @@ class Ant:
     """One ant. `run` it once; `drain` ends it gently, cancelling `run` at once."""
 
     def __init__(self, bus: Bus, executors: Registry, objects: ObjectStore, work: Path, settings: AntSettings) -> None:
-        self._kit = Kit(bus, executors, objects, work, settings, CapacityLimiter(FILE_THREADS))
+        self._kit = Kit(bus, executors, objects, work, settings, CapacityLimiter(FILE_THREADS), Places(settings.hands))
         self._uids = Uids(settings.uid_range)
         self._tasks: dict[str, Task] = {}
         self._claims: set[anyio.CancelScope] = set()
@@ -53,6 +54,7 @@ class Ant:
                 work.check_reachable()
             await self._run(work, task_status)
         finally:
+            self._kit.places.close()
             work.close()
 
     async def _run(self, work: Work, task_status: TaskStatus[None]) -> None:
@@ -129,7 +131,7 @@ class Ant:
                 _logger.exception("task execution %s is left to its lease", order.task_execution_id)
             finally:
                 del self._tasks[order.task_execution_id]
-                if not place.remove_if_small():
+                if not self._kit.places.recycle(place):
                     background.start_soon(self._remove, place, stack.pop_all(), name="remove workspace")
 
     async def _give_back(self, order: TaskOrder, message: str) -> None:

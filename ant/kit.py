@@ -7,6 +7,7 @@ from pathlib import Path
 
 from anyio import CapacityLimiter
 
+from formicary.ant.places import Places
 from formicary.ant.settings import AntSettings
 from formicary.executors.registry import Registry
 from formicary.runner.artifacts import ObjectStore
@@ -23,3 +24,4 @@ class Kit:
     work: Path
     settings: AntSettings
     threads: CapacityLimiter
+    places: Places

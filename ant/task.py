@@ -133,7 +133,7 @@ class Task:
 
     async def _result(self, group: TaskGroup) -> Result:
         self._say_first()
-        self._place.make()
+        self._kit.places.furnish(self._place)
         self.order = order = filled(self.order)
         try:
             executor = self._kit.executors.executor(order.task.method)

@@ -45,16 +45,25 @@ class Place:
 
     def make(self) -> None:
         """All folders, empty, and the file for outputs."""
-        os.mkdir(self.root, 0o700)  # noqa: PTH102  # pathlib costs time here
+        for folder in (self.root, self.workspace, self.home, self.tmp, self.run):
+            os.mkdir(folder, 0o700)  # noqa: PTH102  # pathlib costs time here
+        self._hand_over()
+
+    def take_over(self) -> None:
+        """The same, from folders that another task has left empty."""
         for folder in (self.workspace, self.home, self.tmp):
-            os.mkdir(folder, 0o700)  # noqa: PTH102
-            self.give(folder)
-        os.mkdir(self.run, 0o700)  # noqa: PTH102
+            os.chmod(folder, 0o700)  # noqa: PTH101
+        self._hand_over()
+
+    def _hand_over(self) -> None:
         self.write_run(self.output, b"")
-        if self.uid is not None:
-            for folder in (self.root, self.run):
-                os.chown(folder, -1, self.uid)
-                os.chmod(folder, 0o710)  # noqa: PTH101  # pathlib costs time here
+        if self.uid is None:
+            return
+        for folder in (self.workspace, self.home, self.tmp):
+            self.give(folder)
+        for folder in (self.root, self.run):
+            os.chown(folder, -1, self.uid)
+            os.chmod(folder, 0o710)  # noqa: PTH101
 
     def give(self, path: Path) -> None:
         if self.uid is not None:
@@ -77,20 +86,29 @@ class Place:
                 os.fchown(handle, self.uid, self.uid)
             file.write(data)
 
-    def remove_if_small(self) -> bool:
-        """Remove the folders of a task that left nothing behind; False, and nothing lost, if it left something."""
-        try:
-            for name in os.listdir(self.run):  # noqa: PTH208
-                os.unlink(os.path.join(self.run, name))  # noqa: PTH108, PTH118
-            for folder in (self.run, self.tmp, self.home, self.workspace, self.root):
-                os.rmdir(folder)  # noqa: PTH106
-        except OSError:
+    def empty(self) -> bool:
+        """Whether the task has left nothing behind; our own files in `run` go. Raises OSError."""
+        if len(os.listdir(self.root)) != len((self.workspace, self.home, self.tmp, self.run)):  # noqa: PTH208
             return False
+        if not all(untouched(folder) for folder in (self.workspace, self.home, self.tmp)):
+            return False
+        for name in os.listdir(self.run):  # noqa: PTH208
+            os.unlink(os.path.join(self.run, name))  # noqa: PTH108, PTH118
         return True
 
-    def remove(self) -> None:
-        """Remove all of it. Blocking."""
-        remove_tree(self.root)
+
+def untouched(folder: Path) -> bool:
+    """Nothing in it, and no attributes on it: an access list would outlive its task."""
+    return not os.listdir(folder) and not _attributes(folder)  # noqa: PTH208  # pathlib costs time here
+
+
+def _attributes(folder: Path) -> list[str]:
+    if not hasattr(os, "listxattr"):
+        return []
+    try:
+        return os.listxattr(folder, follow_symlinks=False)
+    except OSError:
+        return []  # this file system has none
 
 
 def remove_tree(root: Path) -> None:
