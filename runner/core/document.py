@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 from formicary.runner.core.definition import (
@@ -114,14 +114,17 @@ class Document:
     def task_node(self, task_type: str) -> MappingNode | None:
         if self._under("tasks") is None:
             return self.root if isinstance(self.root, MappingNode) else None
+        return self._nodes_by_name.get(task_type)
+
+    @cached_property
+    def _nodes_by_name(self) -> dict[str, MappingNode]:
+        found: dict[str, MappingNode] = {}
         for node in self.task_nodes():
             name = _value(node, "task_type")
-            if (
-                isinstance(name, Scalar)
-                and self.reader.attempt(partial(self.reader.text, name), "").strip() == task_type
-            ):
-                return node
-        return None
+            if isinstance(name, Scalar):
+                text = name.text if not name.token else self.reader.attempt(partial(self.reader.text, name), "")
+                found.setdefault(text.strip(), node)
+        return found
 
     def tasks(self, node: Node, job: Mapping[str, Any]) -> Iterator[TaskDefinition]:
         reader = self.reader
@@ -173,12 +176,33 @@ class Document:
         """Tell what is wrong with the graph; unknown targets are not known to be so while a task has no name yet."""
         if any(task.task_type == UNKNOWN for task in job.tasks):
             return
+        if self._many_unknown(job):
+            return
         for error in check(job):
             key, node = self._place(error.task, error.key, error.value)
             also = [self.reader.rendered.origin(self._place(*place)[1].start) for place in error.also]
             lines = sorted({self.source.count("\n", 0, offset) + 1 for offset in also})
-            more = f"also in line {', '.join(map(str, lines))}" if lines else ""
+            more = f"also in line {', '.join(map(str, lines[:20]))}" if lines else ""
             self.reader.tell(node if node is not None else key, _sentence(error), more)
+
+    def _many_unknown(self, job: JobDefinition) -> bool:
+        """Tell unknown targets without looking for the names nearest to them, where that would take long."""
+        known = {task.task_type for task in job.tasks}
+        edges = [
+            (task, key, name) for task in job.tasks for key in ("needs", "dependencies") for name in getattr(task, key)
+        ]
+        if len(edges) > MAX_EDGES:
+            self.reader.tell(
+                _or_fail(self.reader, self.root), f"The tasks have more than {MAX_EDGES:,} needs", "group them"
+            )
+            return True
+        unknown = [(task, key, name) for task, key, name in edges if name not in known]
+        if len(unknown) <= 10:
+            return False
+        for task, key, name in unknown:
+            node = self._place(task.task_type, key, name)[1]
+            self.reader.tell(node, f"`{name[:60]}` under `{key}` is not a task of this job", "check the names")
+        return True
 
     def _place(self, task: str, key: str, value: str) -> tuple[Node, Node]:
         node = self.task_node(task) or _or_fail(self.reader, self.root)
@@ -224,6 +248,8 @@ class Document:
         return bool(_SHAPES.search(self.source, start, end))
 
 
+MAX_EDGES: Final = 5_000
+
 UNKNOWN: Final = "{{…}}"
 """The name of a task, at load, that is made of nothing known yet."""
 
@@ -253,7 +279,8 @@ def _or_fail(reader: Reader, root: Node | None) -> Node:
 
 
 def _sentence(error: GraphError) -> str:
-    return error.message[:1].upper() + error.message[1:]
+    text = error.message[:1].upper() + error.message[1:]
+    return text if len(text) <= 600 else text[:600] + "…"
 
 
 def _with_retry(fields: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:

@@ -276,6 +276,8 @@ def ref_filter(reader: Reader, node: Node) -> RefFilter:
 
 def cron_trigger(reader: Reader, node: Node) -> str:
     text = reader.string(node)
+    if len(text) > MAX_NAME:
+        reader.fail(node, f"This schedule has {len(text)} characters", f"use at most {MAX_NAME}")
     if text and (why := cron.validate(text, "UTC")):
         reader.fail(node, why, "five fields, such as `0 3 * * *` for every night at three")
     return text
@@ -283,7 +285,8 @@ def cron_trigger(reader: Reader, node: Node) -> str:
 
 def timezone(reader: Reader, node: Node) -> str:
     text = reader.string(node)
-    if text and (why := cron.validate("0 0 * * *", text)):
+    why = cron.validate("0 0 * * *", text[:MAX_NAME]) if text else None
+    if why:
         reader.fail(node, why, "write a name such as `Europe/Berlin` or `UTC`")
     return text or "UTC"
 

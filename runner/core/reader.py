@@ -214,7 +214,10 @@ class Reader:
         """The items of a list, lists within it opened (anchors make such); a single value is a list of one."""
         if isinstance(node, Sequence):
             for item in node.items:
-                yield from self.flat(item)
+                if isinstance(item, Scalar) and not item.plain:
+                    yield item
+                else:
+                    yield from self.flat(item)
         elif not self.empty(node):
             yield node
 
@@ -227,6 +230,9 @@ class Reader:
     def strings(self, node: Node) -> tuple[str, ...]:
         found: list[str] = []
         for item in self.flat(node):
+            if isinstance(item, Scalar) and not item.token:
+                found.append(item.text)
+                continue
             try:
                 found.extend(self._items(item))
             except Unread:

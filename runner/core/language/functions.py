@@ -94,11 +94,11 @@ def _split(value: Any, separator: Any = None) -> list[str]:
     return _text(value).split(None if separator is None else _text(separator))
 
 
-def _truncate(value: Any, length: Any = 255, end: Any = "") -> str:
-    text, length, end = _text(value), _whole(length), _text(end)
-    if len(text) <= length:
-        return text
-    return text[: max(length - len(end), 0)] + end
+def _truncate(value: Any, length: Any = 255, killwords: Any = True, end: Any = "...") -> str:
+    """As Jinja's, but words are always cut; the end may also come second."""
+    text, most = _text(value), _whole(length)
+    last = _text(killwords if isinstance(killwords, str) else end)
+    return text if len(text) <= most else text[: max(most - len(last), 0)] + last
 
 
 def _int(value: Any, default: Any = 0) -> int:

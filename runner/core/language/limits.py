@@ -17,12 +17,12 @@ MAX_TASKS: Final = 500
 MAX_DOCUMENTS: Final = 100
 MAX_FAULTS: Final = 50
 """Problems told about one file; whoever has more than these has another problem."""
-MAX_TAGS: Final = 5_000
-MAX_LEXEMES: Final = 20_000
+MAX_TAGS: Final = 3_000
+MAX_LEXEMES: Final = 12_000
 """Words and signs inside the template tags of one document."""
 MAX_PRODUCED: Final = 4 * 1024 * 1024
 """Characters and items that expressions may make in all; most of them are thrown away again."""
-MAX_WORK: Final = 1_000_000
+MAX_WORK: Final = 500_000
 """Evaluated parts of expressions in all."""
 MAX_INT: Final = 2**63 - 1
 
@@ -60,7 +60,8 @@ class Budget:
     produced: int = MAX_PRODUCED
     rendered: int = 2 * MAX_RENDERED
     """A file with job_variables is rendered more than once; one rendering is held to MAX_RENDERED."""
-    nodes: int = 3 * MAX_NODES
+    nodes: int = MAX_NODES + MAX_NODES // 5
+    """A tree is composed again only where another pass made another text."""
 
     def turn(self, offset: int, weight: int) -> None:
         self.turns -= 1

@@ -112,7 +112,10 @@ class _Composer:
 
     def node(self, event: Any, depth: int) -> tuple[Node, int]:
         """The node that begins with `event`, and its height."""
-        start = _at(event)
+        start: int = event.start_mark.index
+        if type(event) is yaml.ScalarEvent and event.anchor is None and event.tag is None and depth <= MAX_DEPTH:
+            self.count(start, 1)
+            return self.scalar(event, start), 1
         if isinstance(event, yaml.AliasEvent):
             return self.alias(event.anchor or "", start, depth)
         if depth > MAX_DEPTH:

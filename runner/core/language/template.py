@@ -135,6 +135,8 @@ class _Pieces:
             while not self.source.startswith(value, offset):
                 offset += 1
             yield offset, lexeme, value
+            if lexeme in ("integer", "float") and len(value) > 40:
+                raise Fault(offset, "This number is too large", "numbers have at most 64 bits")
             offset += len(value)
             if count > MAX_LEXEMES:
                 raise TooMuch(offset, "The templates of this file are too long", "split the file")
