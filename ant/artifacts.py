@@ -68,7 +68,8 @@ def keep(
 
 def _keep_file(below: Below, one: Found, objects: ObjectStore) -> ArtifactRef:
     with open(below.read(one.path), "rb", buffering=0) as file:
-        return _ref(one.path, "file", objects.put(file, durable=True))
+        ref = _ref(one.path, "file", objects.put(file, durable=True))
+    return ref.model_copy(update={"executable": bool(one.mode & 0o111)})
 
 
 def _ref(name: str, kind: str, digest: Digest) -> ArtifactRef:
@@ -140,7 +141,8 @@ def put_in_place(
             if one.artifact.kind == "tar":
                 extract.unpack(content, below, limits)
             else:
-                extract.write(content, below, one.artifact.name, 0o644, one.artifact.size)
+                mode = 0o755 if one.artifact.executable else 0o644
+                extract.write(content, below, one.artifact.name, mode, one.artifact.size)
 
 
 def checked(objects: ObjectStore, sha256: str, scratch: Path) -> BinaryIO:

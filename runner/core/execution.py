@@ -19,12 +19,16 @@ class Part(BaseModel):
 
 
 class ArtifactRef(Part):
-    """An artifact of a finished attempt; `digest` is the sha256 of its bytes, `kind` file or tar."""
+    """An artifact of a finished attempt; `digest` is the sha256 of its bytes, `kind` file or tar.
+
+    `executable`: a single file keeps that permission, as a tar does for each of its files.
+    """
 
     name: str
     kind: str = "file"
     digest: str
     size: int = 0
+    executable: bool = False
 
 
 class Attempt(Part):
