@@ -23,6 +23,7 @@ from formicary.executors.registry import Registry
 from formicary.reconciler.reconciler import Reconciler
 from formicary.runner.artifacts.directory import DirectoryStore
 from formicary.runner.bus.memory import MemoryBus
+from formicary.runner.core.execution import Plan
 from formicary.runner.publish import Publisher
 from formicary.runner.publish.outbox import Outbox
 from formicary.runner.queen.board import Live
@@ -83,7 +84,12 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    settings: Settings, *, state: Path, url: str = "", outside: Callable[[Store, Logs], Sequence[Outside]] | None = None
+    settings: Settings,
+    *,
+    state: Path,
+    url: str = "",
+    outside: Callable[[Store, Logs], Sequence[Outside]] | None = None,
+    reshape: Callable[[Plan], Plan] = lambda plan: plan,
 ) -> AsyncIterator[House]:
     """Everything but the door. `state` is the folder of the database and the logs; artifacts and caches lie in
     `settings.data`, shared by all processes of this machine. Raises SetupError."""
@@ -102,7 +108,7 @@ async def open_house(
         bus = MemoryBus()
         told = list(outside(store, logs)) if outside else []
         effects = {one.publisher.kind: one.effect for one in told}
-        queen = Queen(store, bus, logs, sources, QueenSettings(url=url, effects=effects))
+        queen = Queen(store, bus, logs, sources, QueenSettings(url=url, effects=effects, reshape=reshape))
         outbox = Outbox(store, [one.publisher for one in told], time.time)
         queen.when_owed = outbox.wake
         reconciler = Reconciler(

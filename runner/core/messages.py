@@ -57,6 +57,8 @@ class TaskOrder(Message):
     execution_id: int
     organization_id: str
     repository_id: int | None = None
+    cache_scope: str = ""
+    """Whose caches these are: the same for all runs of a repository, whichever process of this machine made them."""
     job_type: str
     attempt: int = 1
     lease_seconds: float = 30.0

@@ -54,6 +54,7 @@ class Dispatcher:
     url: str
     limits: Limits = field(default_factory=Limits)
     watch_lease: Callable[[Lease], None] = lambda lease: None
+    reshape: Callable[[Plan], Plan] = lambda plan: plan
     paused: bool = False
     """Draining: nothing new is admitted, what runs goes on."""
     _due: float = 0.0
@@ -170,7 +171,7 @@ class Dispatcher:
         version = self.versions(request.version_id)
         assert version is not None, "a request's version is never deleted before it"
         secrets = self.engine.store.read().secret_params(request.id) if request.has_secrets else {}
-        plan = render_plan(request, version, secrets, self._now())
+        plan = self.reshape(render_plan(request, version, secrets, self._now()))
         return _Start(request, version, secrets, plan, worker, claim)
 
     def _begin(self, tx: Tx, start: _Start) -> Step:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import sha256
 
-from formicary.runner.core import load
 from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
 from formicary.runner.core.execution import Attempt, Execution, Plan, TaskRun
+from formicary.runner.core.load import attempt as render_attempt
+from formicary.runner.core.load import plan as render_job
 from formicary.runner.core.messages import Input, Source, TaskOrder
 from formicary.runner.core.names import Names, environment, names_for
 from formicary.runner.core.records import JobRequest, Version
@@ -36,7 +39,7 @@ def built_in(request: JobRequest, now: float, *, started_at: float | None = None
 def render_plan(request: JobRequest, version: Version, secrets: Mapping[str, str], now: float) -> Plan:
     """The definition as this request's execution follows it. Raises DefinitionError."""
     names = _names(None, request, secrets, built_in(request, now))
-    planned = load.plan(version.text, version.index, names, path=version.path)
+    planned = render_job(version.text, version.index, names, path=version.path)
     return Plan(definition=planned.definition, tainted=tuple(sorted(planned.tainted)))
 
 
@@ -54,6 +57,7 @@ def make_order(
         execution_id=execution.id,
         organization_id=request.organization_id,
         repository_id=request.repository_id,
+        cache_scope=cache_scope(request.organization_id, request.source_path),
         job_type=request.job_type,
         attempt=attempt.number,
         lease_seconds=lease_seconds,
@@ -82,7 +86,7 @@ def render_task(
         tainted_variables=live.plan.tainted,
         task=live.plan.definition.task(run.name),
     )
-    return load.attempt(live.version.text, live.version.index, names, run.name, path=live.version.path), names
+    return render_attempt(live.version.text, live.version.index, names, run.name, path=live.version.path), names
 
 
 def _names(
@@ -121,6 +125,12 @@ def _inputs(execution: Execution, task: TaskDefinition) -> tuple[Input, ...]:
         if run and run.last:
             found.extend(Input(task_type=name, artifact=artifact) for artifact in run.last.artifacts)
     return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def cache_scope(organization_id: str, path: str) -> str:
+    """The name under which a repository's caches lie: by where it is, since ids differ from database to database."""
+    return sha256(f"{organization_id}\n{path}".encode()).hexdigest()[:20]
 
 
 def _source(live: Live, task: TaskDefinition) -> Source:

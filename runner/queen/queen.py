@@ -15,7 +15,7 @@ from anyio.abc import TaskStatus
 from formicary.runner.bus import Bus
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import ERR_CANCELLED, ERR_DEFINITION, Conflict, DefinitionError, NotFound
-from formicary.runner.core.execution import AntLost, CancelAsked
+from formicary.runner.core.execution import AntLost, CancelAsked, Plan
 from formicary.runner.core.load import load
 from formicary.runner.core.plan import outstanding
 from formicary.runner.core.records import JobRequest, Version
@@ -43,11 +43,13 @@ EMBEDDED: Final = "embedded"
 
 @dataclass(frozen=True, slots=True)
 class QueenSettings:
-    """`lease_seconds`: how long an ant may be silent. `effects`: what is owed outside when a request has moved."""
+    """`lease_seconds`: how long an ant may be silent. `effects`: what is owed outside when a request has ended.
+    `reshape`: what a local run leaves out of a plan."""
 
     url: str = ""
     lease_seconds: float = 30.0
     limits: Limits = field(default_factory=Limits)
+    reshape: Callable[[Plan], Plan] = lambda plan: plan
     effects: Mapping[str, Callable[[Live], Mapping[str, Any] | None]] = field(default_factory=dict)
 
 
@@ -79,6 +81,7 @@ class Queen:
             settings.url,
             settings.limits,
             watch_lease=self._desk.watch,
+            reshape=settings.reshape,
         )
         self._requests = Requests(store, sources)
         self.when_owed: Callable[[], None] = lambda: None

@@ -10,23 +10,24 @@ import anyio.to_thread
 
 from formicary.runner.core.definition import JobDefinition, Param, Value
 from formicary.runner.core.errors import DefinitionError, NotFound, RequestRefused
-from formicary.runner.core.load import Loaded
-from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, Version
+from formicary.runner.core.load import Loaded, load
+from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, SyncState, Version
 from formicary.runner.queen.ask import Ask
-from formicary.runner.queen.sources import TAINTED, Sources, git_params
+from formicary.runner.queen.sources import TAINTED, Sources
 from formicary.runner.store import Reader, Store, Tx
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an ask came down to: the definition's text, and the commit with its git parameters (none for an upload)."""
+    """What an ask came down to. `version_id` 0 = the text is not stored yet."""
 
     job: JobDefinition
     loaded: Loaded
-    repository: Repository | None
-    ref: str = ""
-    commit: str = ""
-    params: Mapping[str, Value] | None = None
+    repository: Repository
+    ref: str
+    commit: str
+    params: Mapping[str, Value]
+    version_id: int = 0
 
 
 class Requests:
@@ -39,19 +40,45 @@ class Requests:
 
         Raises NotFound, RequestRefused, DefinitionError, RepositoryUnavailable.
         """
-        found = await anyio.to_thread.run_sync(self._find, ask, self._store.read())
+        found = self._registered(ask, known=True)
+        if found is None:
+            found = await anyio.to_thread.run_sync(self._find, ask)
         new = new_request(found, ask)
+        if found.version_id:
+            return await self._store.write(lambda tx: tx.create_request(new))
         return await self._store.write(lambda tx: store_request(tx, found.loaded, found.commit, new))
 
-    def _find(self, ask: Ask, reader: Reader) -> Found:
+    def _find(self, ask: Ask) -> Found:
+        return self._registered(ask, known=False) or self._at_commit(ask)
+
+    def _registered(self, ask: Ask, *, known: bool) -> Found | None:
+        """The registered definition at the tracked head, where the ask names no other commit.
+
+        With `known` nothing is read of git: None where that would be needed.
+        """
+        if ask.ref or ask.commit or ask.params.keys() & {"GitBranch", "GitCommitID"}:
+            return None
+        reader = self._store.read()
         repository, definition = self._definition(ask, reader)
-        if repository is None:
-            assert definition is not None, "without a repository a definition was found"
-            raise NotFound(f"the job `{ask.job_type}` belongs to no repository that is watched")
+        version = reader.version(definition.version_id) if definition and definition.version_id else None
+        if definition is None or version is None or definition.state is SyncState.ORPHANED:
+            return None
+        loaded = load(version.text, path=version.path)[version.index]
+        ref, commit = f"refs/heads/{repository.tracked_branch}", definition.commit
+        params = self._sources.known_params(repository, ref, commit)
+        if params is None and not known:
+            params = self._sources.manual_params(repository, ref, commit)
+        if params is None or loaded.definition is None:
+            return None
+        return Found(loaded.definition, loaded, repository, ref, commit, params, version.id)
+
+    def _at_commit(self, ask: Ask) -> Found:
+        repository, _ = self._definition(ask, self._store.read())
         git = self._sources.git(repository.path)
         branch = repository.tracked_branch or (git.head_ref() or "").removeprefix("refs/heads/")
-        ref = full_ref(ask.ref or str(ask.params.get("GitBranch") or "") or branch, git.refs())
-        commit = ask.commit or str(ask.params.get("GitCommitID") or "") or git.refs().get(ref, "")
+        refs = git.refs()
+        ref = full_ref(ask.ref or str(ask.params.get("GitBranch") or "") or branch, refs)
+        commit = ask.commit or str(ask.params.get("GitCommitID") or "") or refs.get(ref, "")
         if not commit:
             raise NotFound(
                 f"{repository.name} has no `{ref.removeprefix('refs/heads/')}`, so there is no commit to run"
@@ -60,10 +87,9 @@ class Requests:
         job = loaded.definition
         if loaded.problems or job is None:
             raise DefinitionError(loaded.problems)
-        params = git_params(git, repository, ref=ref, commit=commit, before=None, event="manual")
-        return Found(job, loaded, repository, ref, commit, params)
+        return Found(job, loaded, repository, ref, commit, self._sources.manual_params(repository, ref, commit))
 
-    def _definition(self, ask: Ask, reader: Reader) -> tuple[Repository | None, Definition | None]:
+    def _definition(self, ask: Ask, reader: Reader) -> tuple[Repository, Definition | None]:
         if ask.repository:
             repository = reader.repository_named(ask.repository, ask.organization_id)
             if repository is None:
@@ -71,7 +97,9 @@ class Requests:
             return repository, reader.definition_named(ask.job_type, repository_id=repository.id)
         definition = reader.definition_named(ask.job_type, organization_id=ask.organization_id)
         if definition is not None and definition.repository_id is not None:
-            return reader.repository(definition.repository_id), definition
+            found = reader.repository(definition.repository_id)
+            if found is not None:
+                return found, definition
         same = [one for one in reader.definitions() if one.job_type == ask.job_type]
         if len(same) > 1:
             raise RequestRefused(f"several repositories have a job `{ask.job_type}`; say which", field="repository")
@@ -101,16 +129,16 @@ def full_ref(name: str, refs: Mapping[str, str]) -> str:
 def new_request(found: Found, ask: Ask) -> NewRequest:
     """Raises RequestRefused where parameters are missing or not what the definition allows."""
     params, secrets = checked_params(found.job, ask.params)
-    git = dict(found.params or {})
+    git = dict(found.params)
     return NewRequest(
         organization_id=ask.organization_id,
-        repository_id=found.repository.id if found.repository else None,
-        version_id=0,
+        repository_id=found.repository.id,
+        version_id=found.version_id,
         job_type=found.job.job_type,
         event="manual",
         ref=found.ref,
         commit=found.commit,
-        source_path=found.repository.path if found.repository else "",
+        source_path=found.repository.path,
         user_key=ask.user_key,
         params={**git, **{name: value for name, value in params.items() if name not in git}},
         secret_params=secrets,

@@ -19,6 +19,7 @@ from formicary.runner.git.repository import GitRepository
 
 FOLDER: Final = ".formicary"
 REMEMBERED_COMMITS: Final = 256
+REMEMBERED_PARAMS: Final = 256
 MAX_CHANGED_FILES: Final = 10_000
 
 #: Git parameters whose text outsiders can write (T6).
@@ -59,6 +60,7 @@ class Sources:
     def __init__(self) -> None:
         self._open: dict[str, GitRepository] = {}
         self._commits: OrderedDict[tuple[str, str], CommitDefinitions] = OrderedDict()
+        self._params: OrderedDict[tuple[int, str, str], dict[str, Value]] = OrderedDict()
         self._lock = threading.Lock()
 
     def git(self, path: str) -> GitRepository:
@@ -88,6 +90,20 @@ class Sources:
             self._commits[key] = found
             while len(self._commits) > REMEMBERED_COMMITS:
                 self._commits.popitem(last=False)
+        return found
+
+    def known_params(self, repository: Repository, ref: str, commit: str) -> dict[str, Value] | None:
+        """The git parameters of a manual request for this commit, where they were read before. Does not block."""
+        return self._params.get((repository.id, ref, commit))
+
+    def manual_params(self, repository: Repository, ref: str, commit: str) -> dict[str, Value]:
+        """The git parameters of a manual request for this commit."""
+        git = self.git(repository.path)
+        found = git_params(git, repository, ref=ref, commit=commit, before=None, event="manual")
+        with self._lock:
+            self._params[repository.id, ref, commit] = found
+            while len(self._params) > REMEMBERED_PARAMS:
+                self._params.popitem(last=False)
         return found
 
     def close(self) -> None:

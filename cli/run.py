@@ -1,0 +1,207 @@
+"""`formicary run`: a definition of the working tree, uncommitted changes included, without a server.
+
+The same core and the same executors, with a state of its own that is gone at the end; caches and artifacts are shared
+with the other processes of this machine, so it may run beside a server.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import click
+from anyio.abc import TaskGroup
+
+from formicary.cli.house import House, open_house
+from formicary.cli.params import PARAM, params_of
+from formicary.cli.settings import Settings, read_settings
+from formicary.cli.watch import Watcher
+from formicary.runner.core.definition import JobDefinition, Value
+from formicary.runner.core.errors import DefinitionError, NotFound, SetupError, UserError
+from formicary.runner.core.execution import Plan
+from formicary.runner.core.load import Loaded, load
+from formicary.runner.core.records import JobRequest, NewRequest, Repository
+from formicary.runner.core.states import SUCCESS, TERMINAL
+from formicary.runner.git.repository import GitRepository
+from formicary.runner.queen.requests import checked_params, store_request
+from formicary.runner.queen.sources import FOLDER, TAINTED, git_params, without_doubles
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What to run: a definition of this working tree."""
+
+    tree: Path
+    loaded: Loaded
+    job: JobDefinition
+    task: str = ""
+    params: Mapping[str, Value] = field(default_factory=dict)
+
+
+def tree_of(folder: Path) -> Path:
+    """The nearest folder upwards that has `.formicary`. Raises NotFound."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / FOLDER).is_dir():
+            return candidate
+        if (candidate / ".git").exists():
+            break
+    raise NotFound(f"there is no {FOLDER} folder here; make {FOLDER}/ci.yml, or change into the project")
+
+
+def find(tree: Path, job_type: str | None, task: str = "") -> tuple[Loaded, JobDefinition]:
+    """The definition to run. Raises NotFound, DefinitionError."""
+    loaded, broken = read_tree(tree)
+    names = [one.job_type for one in loaded if one.job_type]
+    if job_type is None and len(loaded) > 1:
+        raise UserError(f"there are several jobs; say which: formicary run {'|'.join(names)}")
+    chosen = next((one for one in loaded if job_type in (None, one.job_type)), None)
+    if chosen is None:
+        if broken:
+            raise DefinitionError(tuple(broken))
+        raise NotFound(f"there is no job `{job_type}` in {tree / FOLDER}; there is {', '.join(names) or 'none'}")
+    if chosen.definition is None or chosen.problems:
+        raise DefinitionError(chosen.problems)
+    known = [one.task_type for one in chosen.definition.tasks]
+    if task and task not in known:
+        raise NotFound(f"`{chosen.job_type}` has no task `{task}`; it has {', '.join(known)}")
+    return chosen, chosen.definition
+
+
+def read_tree(tree: Path) -> tuple[list[Loaded], list[Any]]:
+    loaded: list[Loaded] = []
+    broken: list[Any] = []
+    files = [path for path in sorted((tree / FOLDER).rglob("*")) if path.suffix in (".yml", ".yaml") and path.is_file()]
+    for path in files:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SetupError(f"{path} cannot be read: {error}") from error
+        loaded.extend(load(text, path=str(path.relative_to(tree))))
+    return without_doubles(loaded, broken), broken
+
+
+def only(task: str) -> Any:
+    """Leave out all other tasks, and what this one needs of them."""
+
+    def reshape(plan: Plan) -> Plan:
+        alone = plan.definition.task(task).model_copy(
+            update={
+                "needs": (),
+                "dependencies": (),
+                "on_completed": None,
+                "on_failed": None,
+                "on_exit_code": {},
+                "always_run": False,
+            }
+        )
+        return plan.model_copy(update={"definition": plan.definition.model_copy(update={"tasks": (alone,)})})
+
+    return reshape
+
+
+async def run(settings: Settings, local: Local) -> JobRequest:
+    """Run it and show it; returns the ended request."""
+    runs = settings.data / "runs"
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    runs.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=runs, prefix="run-") as state:
+        own = settings.model_copy(
+            update={"work": settings.work_folder.with_name(settings.work_folder.name + "-run") / Path(state).name}
+        )
+        reshape = only(local.task) if local.task else lambda plan: plan
+        async with open_house(own, state=Path(state), reshape=reshape) as house:
+            await house.start()
+            ended = await _run(house, local)
+            house.group.cancel_scope.cancel()
+        return ended
+
+
+async def _run(house: House, local: Local) -> JobRequest:
+    watcher = Watcher(house.store, house.logs, [task.task_type for task in local.job.tasks], local.task)
+    with house.queen.changes.subscribe() as news:
+        request = await _ask(house, local)
+        async with anyio.create_task_group() as group:
+            group.start_soon(_cancel_on_signal, house, request.id, group)
+            while True:
+                request = house.store.read().request(request.id) or request
+                watcher.show(request)
+                if request.state in TERMINAL:
+                    group.cancel_scope.cancel()
+                    break
+                await news.next()
+    return request
+
+
+async def _ask(house: House, local: Local) -> JobRequest:
+    repository = Repository(id=0, name=local.tree.name, path=str(local.tree))
+    git = await anyio.to_thread.run_sync(_git_params, local.tree, repository)
+    params, secrets = checked_params(local.job, local.params)
+    new = NewRequest(
+        version_id=0,
+        job_type=local.job.job_type,
+        event="run",
+        source_path=str(local.tree),
+        params={**git, **params},
+        secret_params=secrets,
+        tainted=tuple(sorted(name for name in git if name in TAINTED)),
+        max_concurrency=local.job.max_concurrency,
+        created_by="run",
+    )
+    request, _ = await house.store.write(lambda tx: store_request(tx, local.loaded, "", new))
+    await house.queen.created([request])
+    return request
+
+
+def _git_params(tree: Path, repository: Repository) -> dict[str, Value]:
+    """The facts of HEAD, where the tree is a repository with a commit."""
+    try:
+        with GitRepository.open(tree) as git:
+            ref = git.head_ref() or ""
+            commit = git.refs().get(ref, "")
+            if not commit:
+                return {}
+            found = git_params(git, repository, ref=ref, commit=commit, before=None, event="run")
+    except (UserError, OSError):
+        return {}
+    return found
+
+
+async def _cancel_on_signal(house: House, request_id: int, group: TaskGroup) -> None:
+    """The first Ctrl-C cancels (always_run tasks still run), the second ends those too."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            click.echo("cancelling …", err=True)
+            await house.queen.cancel(request_id, by="Ctrl-C")
+
+
+@click.command(short_help="Run a job of the working tree, without a server.")
+@click.argument("job", required=False)
+@click.option("--task", default="", help="Run this task alone.")
+@click.option("--param", "-p", multiple=True, type=PARAM, metavar="K=V", help="A parameter; repeatable.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where caches and artifacts are kept.")
+@click.option("--hands", type=int, help="How many tasks run at once.")
+def command(job: str | None, task: str, param: Sequence[tuple[str, str]], data: Path | None, hands: int | None) -> None:
+    """Run a job as it stands in the working tree, uncommitted changes included.
+
+    Each task gets a copy of the tracked and unignored files. Exits 0 if the job completes, else 1.
+
+    \b
+    Examples:
+      formicary run
+      formicary run ci --task test
+      formicary run deploy --param Env=staging
+    """
+    tree = tree_of(Path.cwd())
+    loaded, definition = find(tree, job, task)
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    settings = read_settings({"data": data, "hands": hands}, folder=tree)
+    ended = anyio.run(run, settings, Local(tree, loaded, definition, task, params_of(param)))
+    sys.exit(0 if ended.state in SUCCESS else 1)

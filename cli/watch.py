@@ -1,0 +1,99 @@
+"""A run as lines of a terminal: task states as they change, and what the tasks write, as it comes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import click
+
+from formicary.runner.core.execution import Attempt, Execution, TaskRun
+from formicary.runner.core.logframes import Frame
+from formicary.runner.core.records import JobRequest
+from formicary.runner.core.states import TERMINAL, State
+from formicary.runner.queen.logs import Logs
+from formicary.runner.store import Store
+
+COLOURS = {State.COMPLETED: "green", State.SKIPPED: "yellow", State.FAILED: "red", State.CANCELLED: "yellow"}
+MARKS = {State.COMPLETED: "✓", State.SKIPPED: "·", State.FAILED: "✗", State.CANCELLED: "✗"}
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Shows what is new of one request each time `show` is called. Lines of several tasks carry their task's name."""
+
+    store: Store
+    logs: Logs
+    tasks: list[str]
+    only: str = ""
+    _shown: dict[str, State] = field(default_factory=dict)
+    _offsets: dict[str, int] = field(default_factory=dict)
+    _rest: dict[str, bytes] = field(default_factory=dict)
+    _ended: bool = False
+
+    def show(self, request: JobRequest) -> None:
+        execution = self.store.read().execution(request.execution_id) if request.execution_id else None
+        for run in execution.tasks.values() if execution else ():
+            for attempt in run.attempts:
+                self._show_log(run.name, attempt)
+            self._show_state(run)
+        if request.state in TERMINAL and not self._ended:
+            self._ended = True
+            self._show_end(request, execution)
+
+    def _show_log(self, name: str, attempt: Attempt) -> None:
+        if self._offsets.get(attempt.id) == -1:
+            return
+        prefix = "" if self.only or len(self.tasks) == 1 else f"{name:<{max(map(len, self.tasks))}} | "
+        for frame in self.logs.frames(attempt.id, self._offsets.get(attempt.id, 0)):
+            self._offsets[attempt.id] = frame.end
+            self._show_frame(attempt.id, prefix, frame)
+        if attempt.state in TERMINAL:
+            self._flush(attempt.id, prefix)
+            self._offsets[attempt.id] = -1
+
+    def _show_frame(self, attempt_id: str, prefix: str, frame: Frame) -> None:
+        if frame.stream == "out":
+            *lines, rest = (self._rest.get(attempt_id, b"") + frame.data).split(b"\n")
+            self._rest[attempt_id] = rest
+            if lines:
+                click.echo("\n".join(prefix + line.decode(errors="replace") for line in lines))
+            return
+        self._flush(attempt_id, prefix)
+        mark = "$ " if frame.stream == "cmd" else "· "
+        for line in frame.data.decode(errors="replace").splitlines():
+            click.echo(prefix + click.style(mark + line, dim=True))
+
+    def _flush(self, attempt_id: str, prefix: str) -> None:
+        if rest := self._rest.pop(attempt_id, b""):
+            click.echo(prefix + rest.decode(errors="replace"))
+
+    def _show_state(self, run: TaskRun) -> None:
+        key = f"{run.name} {len(run.attempts)}"
+        if self._shown.get(key) == run.state:
+            return
+        self._shown[key] = run.state
+        if run.state in TERMINAL:
+            self._say(run.state, f"{run.name}{_took(run.last)}" + (f": {run.reason}" if run.reason else ""))
+        elif run.state is State.PENDING and run.attempts:
+            wait = f"again in {max(run.retry_at - time.time(), 0):.0f} s" if run.retry_at else "again"
+            click.echo(click.style(f"↻ {run.name}: {run.reason}; {wait}", fg="yellow"))
+
+    def _say(self, state: State, text: str) -> None:
+        click.echo(click.style(f"{MARKS[state]} {text}", fg=COLOURS[state]))
+
+    def _show_end(self, request: JobRequest, execution: Execution | None) -> None:
+        took = ""
+        if execution and execution.ended_at:
+            took = f" in {execution.ended_at - execution.created_at:.1f} s"
+        why = request.error_message or request.reason
+        click.echo(
+            click.style(f"{request.job_type} {request.state}{took}", fg=COLOURS[request.state], bold=True)
+            + (f": {why}" if why else "")
+        )
+
+
+def _took(attempt: Attempt | None) -> str:
+    if attempt is None or attempt.ended_at is None or attempt.started_at is None:
+        return ""
+    return f" ({attempt.ended_at - attempt.started_at:.1f} s)"
