@@ -1,0 +1,398 @@
+"""The REST interface: requests, definitions, repositories, artifacts, tokens, ants, figures."""
+
+import io
+import time
+from datetime import datetime
+
+import pytest
+
+from formicary.runner.core.records import Artifact, Role
+from formicary.runner.core.states import State
+
+LIST = "/api/jobs/requests"
+
+
+async def submit(client, headers, **body):
+    return await client.post(LIST, json={"job_type": "ci", **body}, headers=headers)
+
+
+# Requests
+
+
+async def test_a_job_is_asked_for(client, as_, queen, definition):
+    headers = await as_(Role.DEVELOPER, user_id="ada")
+    response = await submit(
+        client,
+        headers,
+        repository="demo",
+        ref="refs/heads/x",
+        commit="c" * 40,
+        params={"A": 1, "B": [True, None]},
+        priority=5,
+        description="why not",
+        scheduled_at="2030-01-01T00:00:00Z",
+        job_version=1,
+    )
+    assert response.status_code == 201
+    body = response.json()
+    assert response.headers["location"] == f"{LIST}/{body['id']}"
+    assert (body["state"], body["repository"], body["job_type"]) == ("PENDING", "demo", "ci")
+    assert datetime.fromisoformat(body["created_at"]).tzinfo is not None
+    (ask,) = queen.asks
+    assert ask.created_by == "ada"
+    assert ask.params == {"A": 1, "B": [True, None]}
+    assert ask.scheduled_at == datetime.fromisoformat("2030-01-01T00:00:00+00:00").timestamp()
+    assert (ask.job_version, ask.priority, ask.ref, ask.commit) == (1, 5, "refs/heads/x", "c" * 40)
+    assert (await client.get(response.headers["location"], headers=headers)).json() == body
+
+
+async def test_the_same_user_key_is_the_same_request(client, admin, definition):
+    first = await submit(client, admin, user_key="k")
+    second = await submit(client, admin, user_key="k")
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json()["id"] == second.json()["id"]
+
+
+async def test_the_old_spelling_of_ref_and_commit_is_taken(client, admin, queen, definition):
+    await submit(client, admin, params={"GitBranch": "main", "GitCommitID": "abc", "X": "y"})
+    await submit(client, admin, ref="dev", params={"GitBranch": "main"})
+    assert (queen.asks[0].ref, queen.asks[0].commit, queen.asks[0].params) == ("main", "abc", {"X": "y"})
+    assert (queen.asks[1].ref, queen.asks[1].params) == ("dev", {"GitBranch": "main"})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"created_by": "somebody else"},
+        {"organization_id": "elsewhere"},
+        {"scheduled_at": "2030-01-01T00:00:00"},
+        {"priority": 2**70},
+        {"params": ["a"]},
+        {"commit": "x" * 65},
+    ],
+)
+async def test_what_a_submit_may_not_say(client, admin, queen, definition, fields):
+    """T5: who asks is known from the token and not from the body."""
+    response = await submit(client, admin, **fields)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"].startswith(next(iter(fields)))
+    assert queen.asks == []
+
+
+async def test_requests_are_listed_by_page_and_filter(client, admin, make_request):
+    made = [await make_request(ref=f"refs/heads/{n % 2}", commit=f"c{n}") for n in range(5)]
+
+    async def ids(**query):
+        response = await client.get(LIST, params=query, headers=admin)
+        assert response.status_code == 200, response.text
+        return [record["id"] for record in response.json()["records"]]
+
+    newest_first = [request.id for request in reversed(made)]
+    assert await ids() == newest_first
+    assert await ids(order="id") == newest_first[::-1]
+    assert await ids(page=1, page_size=2) == newest_first[2:4]
+    assert await ids(ref="refs/heads/1") == [made[3].id, made[1].id]
+    assert await ids(commit="c4") == [made[4].id]
+    assert await ids(repository="demo", job_type="ci") == newest_first
+    assert await ids(job_type="other") == []
+    assert await ids(state=["FAILED", "CANCELLED"]) == []
+    assert await ids(state=["PENDING", "FAILED"]) == newest_first
+    assert await ids(q="c2") == [made[2].id]
+    page = (await client.get(LIST, params={"page_size": 2}, headers=admin)).json()
+    assert (page["total_records"], page["total_pages"]) == (5, 3)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "page=-1",
+        "page_size=0",
+        "page_size=1001",
+        "page=99999999999999999999",
+        "order=name",
+        "stat=FAILED",
+        "state=GONE",
+        "q=" + "x" * 201,
+    ],
+)
+async def test_a_wrong_filter_is_refused_and_not_ignored(client, admin, query):
+    response = await client.get(f"{LIST}?{query}", headers=admin)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"].startswith(query.partition("=")[0])
+
+
+@pytest.mark.parametrize("path", ["999", "99999999999999999999999999", "0"])
+async def test_what_is_not_there_is_404(client, admin, path):
+    response = await client.get(f"{LIST}/{path}", headers=admin)
+    assert response.status_code == 404
+
+
+async def test_cancel_and_restart_say_who(client, as_, queen, make_request):
+    request = await make_request()
+    headers = await as_(Role.DEVELOPER, user_id="ada")
+    response = await client.post(f"{LIST}/{request.id}/cancel", json={"reason": "a mistake"}, headers=headers)
+    assert (response.status_code, response.json()["state"]) == (200, "CANCELLED")
+    again = await client.post(f"{LIST}/{request.id}/cancel", headers=headers)
+    assert again.status_code == 409
+    await client.post(f"{LIST}/{request.id}/restart?hard=true", headers=headers)
+    assert queen.calls == [
+        ("cancel", request.id, "ada", "a mistake"),
+        ("cancel", request.id, "ada", ""),
+        ("restart", request.id, "ada", True, False),
+    ]
+
+
+async def test_tasks_why_and_graph_of_a_request(client, admin, make_request, make_execution):
+    request = await make_request()
+    assert (await client.get(f"{LIST}/{request.id}/tasks", headers=admin)).json()["records"] == []
+    assert (await client.get(f"{LIST}/{request.id}/dot", headers=admin)).status_code == 404
+    execution = await make_execution(request)
+    (task,) = (await client.get(f"{LIST}/{request.id}/tasks", headers=admin)).json()["records"]
+    assert (task["task_type"], task["state"], task["execution_id"]) == ("build", "EXECUTING", execution.id)
+    assert task["attempts"][0]["id"] == f"{execution.id}-1"
+    why = (await client.get(f"{LIST}/{request.id}/why", headers=admin)).json()
+    assert why["why"] == f"Request {request.id} waits for an ant."
+    dot = (await client.get(f"{LIST}/{request.id}/dot", headers=admin)).text
+    assert '"build" -> "test"' in dot and dot.startswith('digraph "ci"')
+    mermaid = (await client.get(f"{LIST}/{request.id}/mermaid", headers=admin)).text
+    assert "t0 -->|needs| t1" in mermaid
+
+
+async def test_tasks_of_an_older_execution(client, admin, make_request, make_execution):
+    one, two = await make_request(), await make_request()
+    old = await make_execution(one, State.FAILED)
+    new = await make_execution(one)
+    foreign = await make_execution(two)
+    path = f"{LIST}/{one.id}/tasks"
+    assert (await client.get(path, headers=admin)).json()["records"][0]["execution_id"] == new.id
+    query = {"execution": old.id}
+    assert (await client.get(path, params=query, headers=admin)).json()["records"][0]["execution_id"] == old.id
+    assert (await client.get(path, params={"execution": foreign.id}, headers=admin)).status_code == 404
+
+
+async def test_stats_are_of_what_has_ended(client, admin, make_request, make_execution, store):
+    empty = (await client.get(f"{LIST}/stats", headers=admin)).json()
+    assert empty == {"requests": 0, "succeeded": 0, "success_rate": None, "latency_p50": None, "latency_p95": None}
+    for state in (State.COMPLETED, State.FAILED, State.SKIPPED, State.EXECUTING):
+        await make_execution(await make_request(), state)
+    stats = (await client.get(f"{LIST}/stats", headers=admin)).json()
+    assert (stats["requests"], stats["succeeded"]) == (3, 2)
+    assert 0 <= stats["latency_p50"] <= stats["latency_p95"] < 60
+
+
+# Definitions and repositories
+
+
+async def test_definitions_their_text_and_their_versions(client, admin, definition):
+    listed = (await client.get("/api/jobs/definitions", headers=admin)).json()
+    assert [(one["job_type"], one["repository"], one["state"]) for one in listed["records"]] == [
+        ("ci", "demo", "Synced")
+    ]
+    assert (await client.get("/api/jobs/definitions", params={"q": "CI"}, headers=admin)).json()["total_records"] == 1
+    for query in ({"q": "zzz"}, {"state": "Invalid"}):
+        found = (await client.get("/api/jobs/definitions", params=query, headers=admin)).json()
+        assert found["total_records"] == 0
+    one = (await client.get(f"/api/jobs/definitions/{definition.id}", headers=admin)).json()
+    assert one == listed["records"][0]
+    text = await client.get("/api/jobs/definitions/ci/yaml", params={"repository": "demo"}, headers=admin)
+    assert text.text == "job_type: ci\nscript: make\n"
+    assert text.headers["content-type"].startswith("application/yaml")
+    versions = (await client.get("/api/jobs/definitions/ci/versions", headers=admin)).json()
+    assert [(one["version"], one["in_force"]) for one in versions["records"]] == [(1, True)]
+    assert (await client.get("/api/jobs/definitions/nope/yaml", headers=admin)).status_code == 404
+
+
+async def test_repositories_and_their_sync(client, admin, as_, repository, definition):
+    listed = (await client.get("/api/repos", headers=admin)).json()["records"]
+    assert [one["name"] for one in listed] == ["demo"]
+    assert (await client.get(f"/api/repos/{repository.id}", headers=admin)).json() == listed[0]
+    sync = (await client.get(f"/api/repos/{repository.id}/sync", headers=admin)).json()
+    assert sync["definitions"][0]["job_type"] == "ci"
+    assert (await client.post(f"/api/repos/{repository.id}/sync", headers=admin)).json() == sync
+    viewer = await as_(Role.VIEWER)
+    assert (await client.post(f"/api/repos/{repository.id}/sync", headers=viewer)).status_code == 403
+
+
+async def test_a_repository_that_cannot_be_read_says_so(client, admin, door, repository):
+    async def sync(repository_id):
+        return repository.model_copy(update={"state": "unavailable", "error": "the folder is gone"})
+
+    door.reconciler.sync = sync
+    response = await client.post(f"/api/repos/{repository.id}/sync", headers=admin)
+    assert response.status_code == 503
+    assert "the folder is gone" in response.json()["detail"]
+
+
+# Artifacts
+
+
+@pytest.fixture
+async def artifact(door, store, make_request, make_execution):
+    request = await make_request()
+    execution = await make_execution(request)
+    digest = door.objects.put(io.BytesIO(b"<script>0123456789"))
+    made = Artifact(
+        repository_id=request.repository_id,
+        request_id=request.id,
+        task_execution_id=f"{execution.id}-1",
+        task_type="build",
+        name='out/a"\r\nb é.html',
+        size=digest.size,
+        digest=digest.sha256,
+        created_at=time.time(),
+    )
+    return await store.write(lambda tx: tx.add_artifact(made))
+
+
+async def test_an_artifact_is_an_attachment_that_runs_nothing(client, admin, artifact):
+    """T15."""
+    response = await client.get(f"/api/artifacts/{artifact.id}/download", headers=admin)
+    assert response.content == b"<script>0123456789"
+    assert response.headers["content-disposition"] == "attachment; filename*=utf-8''a%22%0D%0Ab%20%C3%A9.html"
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert "sandbox" in response.headers["content-security-policy"]
+    assert response.headers["content-length"] == "18"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "body", "content_range"),
+    [
+        ("bytes=0-7", 206, b"<script>", "bytes 0-7/18"),
+        ("bytes=8-", 206, b"0123456789", "bytes 8-17/18"),
+        ("bytes=-3", 206, b"789", "bytes 15-17/18"),
+        ("bytes=-99", 206, b"<script>0123456789", "bytes 0-17/18"),
+        ("bytes=17-99", 206, b"9", "bytes 17-17/18"),
+        ("bytes=18-", 416, None, "bytes */18"),
+        ("bytes=-0", 416, None, "bytes */18"),
+        ("bytes=5-2", 200, b"<script>0123456789", None),
+        ("bytes=0-1,3-4", 200, b"<script>0123456789", None),
+        ("lines=0-1", 200, b"<script>0123456789", None),
+        ("bytes=-", 200, b"<script>0123456789", None),
+        ("bytes=" + "9" * 30 + "-", 200, b"<script>0123456789", None),
+    ],
+)
+async def test_a_part_of_an_artifact(client, admin, artifact, wanted, status, body, content_range):
+    response = await client.get(f"/api/artifacts/{artifact.id}/download", headers={**admin, "range": wanted})
+    assert response.status_code == status
+    assert response.headers.get("content-range") == content_range
+    if body is not None:
+        assert response.content == body
+
+
+async def test_a_part_of_another_artifact_is_the_whole(client, admin, artifact):
+    headers = {**admin, "range": "bytes=0-1", "if-range": '"other"'}
+    assert (await client.get(f"/api/artifacts/{artifact.id}/download", headers=headers)).status_code == 200
+
+
+async def test_artifacts_are_listed_and_shown(client, admin, as_, artifact, other_repository):
+    listed = (await client.get("/api/artifacts", params={"request_id": artifact.request_id}, headers=admin)).json()
+    assert [one["id"] for one in listed["records"]] == [artifact.id]
+    assert (await client.get(f"/api/artifacts/{artifact.id}", headers=admin)).json() == listed["records"][0]
+    assert (await client.get("/api/artifacts?request_id=99", headers=admin)).json()["records"] == []
+    stranger = await as_(repository_id=other_repository.id)
+    assert (await client.get("/api/artifacts", headers=stranger)).json()["records"] == []
+    assert (await client.get(f"/api/artifacts/{artifact.id}/download", headers=stranger)).status_code == 404
+
+
+async def test_an_artifact_whose_bytes_are_gone_is_not_there(client, admin, artifact, door):
+    door.objects.delete(artifact.digest)
+    assert (await client.get(f"/api/artifacts/{artifact.id}/download", headers=admin)).status_code == 404
+
+
+# Tokens
+
+
+async def test_a_token_is_shown_once_and_works(client, admin, repository):
+    body = {"name": "deploy", "role": "developer", "repository": "demo", "expires_at": "2099-01-01T00:00:00Z"}
+    made = await client.post("/api/users/admin/tokens", json=body, headers=admin)
+    assert made.status_code == 201
+    assert made.json()["repository_id"] == repository.id
+    secret = made.json()["token"]
+    assert (await client.get(LIST, headers={"Authorization": f"Bearer {secret}"})).status_code == 200
+    listed = await client.get("/api/users/admin/tokens", headers=admin)
+    assert secret not in listed.text and "digest" not in listed.text
+    assert {one["name"] for one in listed.json()["records"]} == {"test", "deploy"}
+
+
+async def test_a_token_expires_in_ninety_days_unless_it_says_never(client, admin):
+    first = (await client.post("/api/users/admin/tokens", json={"name": "a"}, headers=admin)).json()
+    never = (await client.post("/api/users/admin/tokens", json={"name": "b", "expires_at": None}, headers=admin)).json()
+    left = datetime.fromisoformat(first["expires_at"]).timestamp() - time.time()
+    assert 89 * 86400 < left < 91 * 86400
+    assert never["expires_at"] is None
+    assert first["role"] == "viewer"
+
+
+async def test_wrong_tokens_are_not_made(client, admin):
+    for body in ({}, {"name": ""}, {"name": "x", "role": "king"}, {"name": "x", "expires_at": "2001-01-01T00:00:00Z"}):
+        assert (await client.post("/api/users/admin/tokens", json=body, headers=admin)).status_code == 422
+    assert (await client.post("/api/users/bob/tokens", json={"name": "x"}, headers=admin)).status_code == 404
+    assert (await client.delete("/api/users/admin/tokens/99", headers=admin)).status_code == 404
+
+
+# Ants, health, figures
+
+
+async def test_ants_are_listed(client, admin):
+    (ant,) = (await client.get("/api/ants", headers=admin)).json()["records"]
+    assert ant == {
+        "ant_id": "ant-1",
+        "tags": ["linux"],
+        "methods": ["SHELL"],
+        "platform": "linux",
+        "hands": 4,
+        "free": 3,
+        "state": "JOINED",
+        "running": ["1-1"],
+    }
+
+
+async def test_health_is_yes_or_no_and_nothing_else(client, queen, door):
+    """T17, D9: alive is that the loop turns, ready is that the parts answer."""
+    for path in ("/health/live", "/health/ready"):
+        response = await client.get(path)
+        assert (response.status_code, response.text) == (200, "yes\n")
+    queen.illness["bus"] = "cannot reach nats://secret-host"
+    ready = await client.get("/health/ready")
+    assert (ready.status_code, ready.text) == (503, "no\n")
+    assert (await client.get("/health/live")).status_code == 200
+    queen.illness["bus"] = ""
+    door.close()
+    assert (await client.get("/health/ready")).status_code == 503
+
+
+async def test_not_ready_without_a_store(client, store):
+    store.close()
+    assert (await client.get("/health/ready")).status_code == 503
+    assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_the_version_is_told(client, admin):
+    assert (await client.get("/version", headers=admin)).json()["version"][0].isdigit()
+
+
+async def test_figures_for_prometheus(client, admin, make_request, make_execution, store):
+    await client.post("/hooks/commit", content=b"{}")
+    live = await make_request()
+    await make_execution(await make_request(), State.COMPLETED)
+
+    async def figures():
+        response = await client.get("/metrics", headers=admin)
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/plain")
+        lines = [line.rpartition(" ") for line in response.text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
+
+    first = await figures()
+    assert first['formicary_requests{state="PENDING"}'] == 1
+    assert first["formicary_queue_length"] == 1
+    assert first["formicary_ant_hands"] == 4
+    assert first["formicary_ant_hands_free"] == 3
+    assert first["formicary_tasks_running"] == 1
+    assert first["formicary_webhook_bad_signatures_total"] == 1
+    assert first['formicary_deliveries_total{verdict="bad_signature"}'] == 1
+    assert first['formicary_job_duration_seconds_count{state="COMPLETED"}'] == 1
+    await make_execution(live, State.COMPLETED)
+    second = await figures()
+    assert second['formicary_job_duration_seconds_count{state="COMPLETED"}'] == 2
+    assert (await figures())['formicary_job_duration_seconds_count{state="COMPLETED"}'] == 2
