@@ -17,12 +17,13 @@ from formicary.runner.core.definition import (
     Value,
 )
 from formicary.runner.core.graph import GraphError, check
-from formicary.runner.core.keys import DEFAULTS, JOB, RETRIES, TASK, Key, Table, params, read, variables
+from formicary.runner.core.keys import DEFAULTS, JOB, RETRIES, TASK, Key, Table, params, read
 from formicary.runner.core.language.limits import MAX_TASKS, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
 from formicary.runner.core.language.run import Doubt
 from formicary.runner.core.reader import Reader, Unread, When
+from formicary.runner.core.shapes import variables
 
 _NOT_YET: Final = JOB_KEYS_NOT_YET | TASK_KEYS_NOT_YET
 _TASKS: Final = Key(lambda reader, node: node, "tasks")

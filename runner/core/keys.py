@@ -5,37 +5,44 @@ A row is `static` if it may hold no template, `late` if each attempt renders it 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from formicary.runner.core import cron
 from formicary.runner.core.definition import (
     CHECKOUT_KEYS_NOT_YET,
     JOB_KEYS_NOT_YET,
-    MAX_NAME,
-    METHODS,
-    METHODS_NOT_YET,
     TASK_KEYS_NOT_YET,
     TRIGGERS_NOT_YET,
-    WORDS_NOT_YET,
     Artifacts,
     Backoff,
     Cache,
     Checkout,
     Param,
     RefFilter,
-    Target,
     Triggers,
-    Value,
 )
-from formicary.runner.core.language.expressions import nearest
+from formicary.runner.core.language.functions import nearest
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
 from formicary.runner.core.reader import Reader, Unread
-
-Read = Callable[[Reader, Node], Any]
+from formicary.runner.core.shapes import (
+    Read,
+    allow_failure,
+    cron_trigger,
+    exit_codes,
+    fits,
+    method,
+    name_of,
+    names,
+    one_of,
+    pattern,
+    target,
+    template,
+    texts,
+    timezone,
+    variables,
+)
 
 
 @dataclass(frozen=True)
@@ -95,120 +102,6 @@ def read(reader: Reader, row: Key, value: Node) -> Any:
         reader.late, reader.code = late, code
 
 
-def fits(low: int | None = None, high: int | None = None) -> Read:
-    limits = {name: limit for name, limit in (("low", low), ("high", high)) if limit is not None}
-    return lambda reader, node: reader.integer(node, **limits)
-
-
-def one_of(*words: str) -> Read:
-    return lambda reader, node: reader.choice(node, *words)
-
-
-def name_of(reader: Reader, node: Node) -> str:
-    text = reader.text(reader.scalar(node)).strip()
-    if reader.empty(node) or (not text and not (isinstance(node, Scalar) and node.token)):
-        reader.fail(node, "A name is missing here", "write a name")
-    if len(text) > MAX_NAME:
-        reader.fail(node, f"This name has {len(text)} characters", f"use at most {MAX_NAME}")
-    return text
-
-
-def target(reader: Reader, node: Node) -> Target | None:
-    name = reader.known(reader.scalar(node, "the name of a task")).strip()
-    if reader.empty(node) or not name:
-        return None
-    if name in WORDS_NOT_YET:
-        reader.fail(
-            node, f"Not supported yet: `{name}` is part of the language, but not of this version", "name a task"
-        )
-    return Target(name=name)
-
-
-def names(reader: Reader, node: Node) -> tuple[str, ...]:
-    """Names of tasks; one that is not known yet is left out."""
-    found: list[str] = []
-    nothing: tuple[str, ...] = ()
-    for item in reader.flat(node):
-        if isinstance(item, Scalar) and item.token and reader.lenient and reader.unknown(item):
-            continue
-        found.extend(reader.attempt(partial(reader.strings, item), nothing))
-    return tuple(name for name in found if name)
-
-
-def exit_codes(reader: Reader, node: Node) -> dict[str, Target]:
-    found: dict[str, Target] = {}
-    for code, key, value in reader.pairs(reader.mapping(node, "a mapping of exit codes to tasks")):
-        if not code.lstrip("-").isdigit() and code not in ("SKIPPED", "COMPLETED", "FAILED"):
-            reader.tell(key, f"`{code[:60]}` is not an exit code", "write a number, such as `1: repair`, or `SKIPPED`")
-            continue
-        chosen = reader.attempt(partial(target, reader, value), None)
-        if chosen is not None:
-            found[code] = chosen
-    return found
-
-
-def method(reader: Reader, node: Node) -> str:
-    name = reader.known(reader.scalar(node))
-    if name in METHODS_NOT_YET:
-        reader.fail(node, f"Not supported yet: the method `{name}` is not in this version", "use SHELL")
-    return reader.choice(node, *sorted(METHODS))
-
-
-def texts(reader: Reader, node: Node) -> dict[str, str]:
-    """A mapping of names to texts, as the environment is."""
-    found: dict[str, str] = {}
-    if reader.empty(node):
-        return found
-    for name, _, value in reader.pairs(reader.mapping(node)):
-        try:
-            found[name] = reader.string(value)
-        except Unread:
-            continue
-    return found
-
-
-def variables(reader: Reader, node: Node) -> tuple[dict[str, Value], frozenset[str]]:
-    """Values by name, written as a mapping or as a list of {name, value}; and which of them are tainted."""
-    found: dict[str, Value] = {}
-    tainted = set()
-    for name, name_tainted, value in _named(reader, node):
-        reader.tainted = name_tainted
-        try:
-            found[name] = reader.value(value)
-        except Unread:
-            continue
-        if reader.tainted:
-            tainted.add(name)
-    return found, frozenset(tainted)
-
-
-def _named(reader: Reader, node: Node) -> list[tuple[str, bool, Node]]:
-    if reader.empty(node):
-        return []
-    found = []
-    if isinstance(node, Sequence):
-        for item in reader.flat(node):
-            pair = {name: value for name, _, value in reader.pairs(reader.mapping(item, "`{name: …, value: …}`"))}
-            if set(pair) != {"name", "value"}:
-                reader.tell(item, "A variable in a list has a name and a value", "write `- {name: X, value: 1}`")
-                continue
-            reader.tainted = False
-            name = reader.string(pair["name"])
-            found.append((name, reader.tainted, pair["value"]))
-        return found
-    reader.tainted = False
-    for name, _, value in reader.pairs(reader.mapping(node)):
-        found.append((name, reader.tainted, value))
-        reader.tainted = False
-    return found
-
-
-def allow_failure(reader: Reader, node: Node) -> bool | tuple[int, ...]:
-    if isinstance(node, Scalar) and not reader.text(node).lstrip("-").isdigit():
-        return reader.boolean(node)
-    return tuple(reader.integer(item) for item in reader.flat(node))
-
-
 def checkout(reader: Reader, node: Node) -> Checkout:
     if isinstance(node, Scalar):
         return Checkout(enabled=reader.boolean(node))
@@ -245,17 +138,6 @@ def _param(reader: Reader, node: Node) -> dict[str, Any]:
     return {} if reader.empty(node) else PARAM.read(reader, node)
 
 
-def pattern(reader: Reader, node: Node) -> str:
-    text = reader.string(node)
-    try:
-        re.compile(text)
-    except (re.error, RecursionError, OverflowError):
-        reader.fail(
-            node, "This pattern is not a valid regular expression", "escape `(`, `[`, `*` and `+` with a backslash"
-        )
-    return text
-
-
 def triggers(reader: Reader, node: Node) -> Triggers:
     """A mapping, or a list of mappings of one key each."""
     found: dict[str, Any] = {}
@@ -272,29 +154,6 @@ def triggers(reader: Reader, node: Node) -> Triggers:
 
 def ref_filter(reader: Reader, node: Node) -> RefFilter:
     return RefFilter() if reader.empty(node) else RefFilter(**REF_FILTER.read(reader, node))
-
-
-def cron_trigger(reader: Reader, node: Node) -> str:
-    text = reader.string(node)
-    if len(text) > MAX_NAME:
-        reader.fail(node, f"This schedule has {len(text)} characters", f"use at most {MAX_NAME}")
-    if text and (why := cron.validate(text, "UTC")):
-        reader.fail(node, why, "five fields, such as `0 3 * * *` for every night at three")
-    return text
-
-
-def timezone(reader: Reader, node: Node) -> str:
-    text = reader.string(node)
-    why = cron.validate("0 0 * * *", text[:MAX_NAME]) if text else None
-    if why:
-        reader.fail(node, why, "write a name such as `Europe/Berlin` or `UTC`")
-    return text or "UTC"
-
-
-def template(reader: Reader, node: Node) -> str:
-    if reader.string(node) == "go":
-        reader.fail(node, "Not supported yet: `template: go` is not in this version", "write the file in native style")
-    return reader.choice(node, "native", "go")
 
 
 def _model(model: Callable[..., Any], table: Callable[[], Table]) -> Read:

@@ -12,8 +12,7 @@ from enum import Enum, auto
 from typing import Any, Final, NoReturn, TypeVar
 
 from formicary.runner.core.definition import Value
-from formicary.runner.core.language.expressions import nearest
-from formicary.runner.core.language.functions import text_of
+from formicary.runner.core.language.functions import nearest, text_of
 from formicary.runner.core.language.limits import MAX_FAULTS, MAX_INT, Fault
 from formicary.runner.core.language.nodes import Mapping, Node, Scalar, Sequence, resolve
 from formicary.runner.core.language.render import Rendered

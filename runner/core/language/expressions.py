@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,10 +16,12 @@ from formicary.runner.core.language.functions import (
     TESTS,
     Refused,
     kind,
+    nearest,
     size_of,
     text_of,
 )
-from formicary.runner.core.language.limits import MAX_INT, SECRET_OPEN, Fault
+from formicary.runner.core.language.limits import MAX_INT, Fault
+from formicary.runner.core.language.operators import bounded, holds, number, secret
 from formicary.runner.core.language.run import UNDEFINED, Evaluate, Run
 
 #: The only filters that leave a secret's token whole.
@@ -83,12 +84,6 @@ _SIGNS: Final[Mapping[type[nodes.Node], str]] = {
 
 def _name_of(node: nodes.Node) -> str:
     return _SIGNS.get(type(node), f"`{type(node).__name__.lower()}`")
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """ "did you mean …?", or nothing."""
-    close = difflib.get_close_matches(name[:100], known, 1, 0.6)
-    return f"did you mean `{close[0]}`?" if close else ""
 
 
 def _const(node: nodes.Const, place: _Place) -> Evaluate:
@@ -170,52 +165,12 @@ def _compare(node: nodes.Compare, place: _Place) -> Evaluate:
         left = first(run)
         for sign, side in rest:
             right = side(run)
-            if not _holds(sign, left, right, run, place):
+            if not holds(sign, left, right, run, place.offset):
                 return False
             left = right
         return True
 
     return compare
-
-
-def _secret(value: Any) -> bool:
-    return isinstance(value, str) and SECRET_OPEN in value
-
-
-def _holds(sign: str, left: Any, right: Any, run: Run, place: _Place) -> bool:
-    if _secret(left) or _secret(right):
-        raise place.fault("A secret cannot be compared in a template", "compare it in the script")
-    if left is UNDEFINED or right is UNDEFINED:
-        return sign in ("ne", "notin")
-    run.budget.spend(place.offset, (size_of(left) + size_of(right)) >> 6)
-    if sign in ("eq", "ne"):
-        return (left == right) is (sign == "eq")
-    if sign in ("in", "notin"):
-        return _within(left, right, place) is (sign == "in")
-    if kind(left) != kind(right) or not isinstance(left, (str, int, float)):
-        raise place.fault(
-            f"{kind(left).capitalize()} and {kind(right)} have no order",
-            "make both numbers with `| int`, or both texts",
-        )
-    return bool(_ORDERS[sign](left, right))
-
-
-_ORDERS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "lt": lambda a, b: a < b,
-    "lteq": lambda a, b: a <= b,
-    "gt": lambda a, b: a > b,
-    "gteq": lambda a, b: a >= b,
-}
-
-
-def _within(part: Any, whole: Any, place: _Place) -> bool:
-    if isinstance(whole, str) and not isinstance(part, (list, dict)):
-        return text_of(part) in whole
-    if isinstance(whole, dict):
-        return not isinstance(part, (list, dict)) and text_of(part) in whole
-    if isinstance(whole, list):
-        return part in whole
-    raise place.fault(f"`in` looks into text, lists and mappings, not {kind(whole)}", "check what is on its right side")
 
 
 def _and(node: nodes.And, place: _Place) -> Evaluate:
@@ -233,10 +188,6 @@ def _not(node: nodes.Not, place: _Place) -> Evaluate:
     return lambda run: not inner(run)
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _add(node: nodes.Add, place: _Place) -> Evaluate:
     left, right = place.build(node.left), place.build(node.right)
 
@@ -244,8 +195,8 @@ def _add(node: nodes.Add, place: _Place) -> Evaluate:
         a, b = left(run), right(run)
         if a is UNDEFINED or b is UNDEFINED:
             return UNDEFINED
-        if _number(a) and _number(b):
-            return _bounded(a + b, place)
+        if number(a) and number(b):
+            return bounded(a + b, place.offset)
         if type(a) is type(b) and isinstance(a, (str, list)):
             run.budget.produce(place.offset, len(a) + len(b))
             return a + b
@@ -263,17 +214,11 @@ def _sub(node: nodes.Sub, place: _Place) -> Evaluate:
         a, b = left(run), right(run)
         if a is UNDEFINED or b is UNDEFINED:
             return UNDEFINED
-        if not (_number(a) and _number(b)):
+        if not (number(a) and number(b)):
             raise place.fault(f"`-` cannot subtract {kind(b)} from {kind(a)}", "make numbers with `| int`")
-        return _bounded(a - b, place)
+        return bounded(a - b, place.offset)
 
     return subtract
-
-
-def _bounded(number: int | float, place: _Place) -> int | float:
-    if isinstance(number, int) and abs(number) > MAX_INT:
-        raise place.fault("This number is too large", "numbers have at most 64 bits")
-    return number
 
 
 def _sign(node: nodes.Neg | nodes.Pos, place: _Place) -> Evaluate:
@@ -283,7 +228,7 @@ def _sign(node: nodes.Neg | nodes.Pos, place: _Place) -> Evaluate:
         value = inner(run)
         if value is UNDEFINED:
             return value
-        if not _number(value):
+        if not number(value):
             raise place.fault(f"`-` before {kind(value)} means nothing", "make a number with `| int`")
         return -value if negative else value
 
@@ -360,7 +305,7 @@ def _call(
         named = {key: argument(run) for key, argument in kwargs.items()}
         if any(value is UNDEFINED for value in (*values, *named.values())):
             return UNDEFINED
-        if not keeps and any(_secret(value) for value in values):
+        if not keeps and any(secret(value) for value in values):
             raise place.fault(
                 f"{name} cannot look into a secret", "do this in the script, with the environment variable"
             )

@@ -5,9 +5,10 @@ What could make something bigger than its arguments (`replace`, `join`, `range`,
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -35,6 +36,12 @@ def kind(value: Any) -> str:
     """What an error calls a value."""
     names = {str: "text", bool: "true/false", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
     return names.get(type(value), "nothing")
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """ "did you mean …?", or nothing."""
+    close = difflib.get_close_matches(name[:100], known, 1, 0.6)
+    return f"did you mean `{close[0]}`?" if close else ""
 
 
 def size_of(value: Any) -> int:
