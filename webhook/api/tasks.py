@@ -156,11 +156,17 @@ async def _raw(call: Call, task_execution_id: str) -> Response:
 
 
 def _batches(door: Door, task_execution_id: str, offset: int, *, whole: bool) -> Iterator[Batch]:
+    logs = door.queen.logs
+    if offset and logs.read(task_execution_id, offset - 1, 1) != b"\n":  # the tail of a header reads like a header
+        raise _no_record(offset)
     try:
-        yield from batches(door.queen.logs.frames(task_execution_id, offset), whole=whole)
+        yield from batches(logs.frames(task_execution_id, offset), whole=whole)
     except ValueError:
-        detail = f"No record begins at the offset {offset}. Take one that an earlier event's id gave, or 0."
-        raise HTTPException(422, detail) from None
+        raise _no_record(offset) from None
+
+
+def _no_record(offset: int) -> HTTPException:
+    return HTTPException(422, f"No record begins at the offset {offset}. Take one that an event's id gave, or 0.")
 
 
 def _json_lines(door: Door, task_execution_id: str, offset: int) -> Iterator[bytes]:
