@@ -240,7 +240,8 @@ class Hands:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the idle hands; nothing may be lent any more."""
+        """End the idle hands, and those still lent as they come back."""
+        self._count = 0
         idle, self._idle = self._idle, []
         await shapes.fork_join([hand.aclose for hand in idle])
 

@@ -71,8 +71,12 @@ class ShellSession:
             cwd = _working_dir(self._prepared)
         except ValueError as error:
             return Outcome(None, ERR_DEFINITION, str(error))
-        path = self._prepared.run_dir / name
-        await self._write(path, script.text)
+        # A name that the task could not prepare for: it may own run_dir, and a script runs before an after_script.
+        path = self._prepared.run_dir / f"{name}-{token_hex(4)}"
+        try:
+            await self._write(path, script.text)
+        except OSError as error:
+            return Outcome(None, ERR_LOST, f"The script could not be written: {error}.")
         if not self._hand.lost:
             return await self._run(self._hand, script, path, cwd, Announcer(sink, nonce, script.marked), sink)
         async with _lent(self._hands, self._grace) as hand:  # an after_script runs although the script lost its hand
@@ -161,7 +165,6 @@ async def _follow(hand: Hand, pipe: Pipe, announcer: Announcer) -> Ended:
 
 def _write_script(path: Path, data: bytes, uid: int | None, gid: int | None) -> None:
     """Only the task's user may read it: its text may hold secrets."""
-    path.unlink(missing_ok=True)  # never through a link that an earlier script of the task has put there
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(fd, "wb") as file:
         if uid is not None or gid is not None:

@@ -151,3 +151,10 @@ async def test_hands_are_lent_again_and_ended_at_last():
             assert again.pid in {first.pid, second.pid}
     for hand in (first, second, third):
         assert hand._process.returncode == 0
+
+
+async def test_a_hand_that_comes_back_after_closing_is_ended():
+    hands = Hands(1)
+    async with hands.lend() as hand:
+        await hands.aclose()
+    assert hand._process.returncode == 0

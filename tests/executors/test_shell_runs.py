@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from formicary.executors.contract import Limits
-from formicary.runner.core.errors import ERR_DEFINITION, ERR_EXIT_CODE
+from formicary.runner.core.errors import ERR_DEFINITION, ERR_EXIT_CODE, ERR_LOST
 
 USER = 54321
 
@@ -149,14 +149,14 @@ async def test_signals_have_their_defaults(run, sink):
 
 
 async def test_other_shells_get_all_items_in_one_text(run, sink):
-    outcome = await run("import sys", "if True:", "    print(sys.argv[0][-6:])", shell=(shutil.which("python3"),))
+    outcome = await run("import sys", "if True:", "    print(sys.argv[0][-15:-9])", shell=(shutil.which("python3"),))
     assert outcome.ok
-    assert sink.merged()[:3] == [("cmd", "import sys"), ("cmd", "if True:"), ("cmd", "    print(sys.argv[0][-6:])")]
+    assert sink.merged()[:3] == [("cmd", "import sys"), ("cmd", "if True:"), ("cmd", "    print(sys.argv[0][-15:-9])")]
     assert sink.output == b"script\n"
 
 
-async def test_a_link_in_place_of_the_script_is_not_followed(shell, prepare, sink, tmp_path):
-    """A script cannot make us write its after_script elsewhere."""
+async def test_a_script_cannot_stand_in_the_way_of_its_after_script(shell, prepare, sink, tmp_path):
+    """Nor make us write it elsewhere, by a link."""
     victim = tmp_path / "victim"
     victim.write_text("mine")
     prepared = prepare()
@@ -164,6 +164,15 @@ async def test_a_link_in_place_of_the_script_is_not_followed(shell, prepare, sin
         await session.run([f"ln -s {victim} {prepared.run_dir}/after_script"], sink)
         assert (await session.run(["true"], sink, name="after_script")).ok
     assert victim.read_text() == "mine"
+
+
+async def test_a_script_that_removes_its_run_dir_is_told_so(shell, prepare, sink):
+    prepared = prepare()
+    async with shell.open(prepared) as session:
+        assert (await session.run([f"rm -r {prepared.run_dir}"], sink)).ok
+        outcome = await session.run(["true"], sink, name="after_script")
+    assert outcome.error_code == ERR_LOST
+    assert "could not be written" in outcome.error_message
 
 
 async def test_the_loop_turns_while_a_script_writes_all_it_can(shell, prepare, sink):
