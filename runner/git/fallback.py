@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
 
 from dulwich.errors import NotGitRepository
 from dulwich.index import InvalidPathError, build_index_from_tree, validate_path_element_ntfs
@@ -15,8 +14,7 @@ from dulwich.porcelain import get_untracked_paths
 from dulwich.repo import Repo
 
 from formicary.runner.core.errors import FormicaryError, RepositoryUnavailable, SetupError, UserError
-
-MAX_DEPTH: Final = 0x7FFFFFFF
+from formicary.runner.git.objects import ObjectReader
 
 
 @contextmanager
@@ -40,8 +38,28 @@ def fetch(source: Path, sha: str, folder: Path, depth: int) -> None:
     with _reading(source) as origin, closing(Repo(folder.parent)) as target:
         if wanted not in origin.object_store:
             raise RepositoryUnavailable(f"Commit {sha} could not be copied from {source}: it is not there.")
-        # A depth even for all of history: dulwich tells the copy where a shallow source ends only if there is one.
-        origin.fetch(target, lambda _refs, _depth: [wanted], depth=depth or MAX_DEPTH)
+        ends = _where_history_ends(ObjectReader(origin.object_store), sha, depth)
+        count, objects = origin.object_store.generate_pack_data([], [wanted], shallow=ends)
+        target.object_store.add_pack_data(count, objects)
+        target.update_shallow(ends, None)
+
+
+def _where_history_ends(reader: ObjectReader, sha: str, depth: int) -> set[ObjectID]:
+    """The commits whose parents are not copied: `depth` generations back, or where the source itself ends."""
+    with closing(reader):
+        ends: set[ObjectID] = set()
+        generation, seen = [sha], {sha}
+        while generation:
+            depth -= 1
+            older: list[str] = []
+            for commit in map(reader.commit, generation):
+                if commit.parents and (depth == 0 or any(reader.header(parent) is None for parent in commit.parents)):
+                    ends.add(ObjectID(commit.sha.encode()))
+                else:
+                    older.extend(parent for parent in commit.parents if parent not in seen)
+                    seen.update(commit.parents)
+            generation = list(dict.fromkeys(older))
+        return ends
 
 
 def checkout(into: Path, sha: str) -> None:

@@ -65,9 +65,22 @@ class ObjectReader:
         if header.peak > cap:
             raise RepositoryUnavailable(f"The {kind} {sha} needs {header.peak} bytes; Formicary reads up to {cap}.")
         number, data = self._store.get_raw(ObjectID(sha.encode()))
-        if number != NUMBERS[kind]:
-            raise RepositoryUnavailable(f"{sha} should be a {kind}; run `git fsck` in the repository.")
+        if number != NUMBERS[kind] or self._id_of(kind, data) != sha:
+            raise RepositoryUnavailable(f"The {kind} {sha} is damaged; run `git fsck` in the repository.")
         return data
+
+    def _id_of(self, kind: str, data: bytes) -> str:
+        """dulwich does not compare what it read with its name."""
+        digest = self._store.object_format.new_hash()
+        digest.update(f"{kind} {len(data)}\0".encode())
+        digest.update(data)
+        return str(digest.hexdigest())
+
+    def close(self) -> None:
+        """Close the packs; dulwich opens again by itself those that it had given up meanwhile."""
+        self._packs, packs = [], self._packs
+        for pack in packs:
+            pack.close()
 
     def commit(self, sha: str) -> Commit:
         return parse_commit(sha, self.read(sha, "commit", MAX_COMMIT))
@@ -90,7 +103,11 @@ class ObjectReader:
         return seen
 
     def _look_again(self) -> list[Pack]:
+        before = self._packs
         self._packs = [pack for store in self._stores() for pack in store.packs]
+        for pack in before:
+            if not any(pack is other for other in self._packs):  # packs compare by opening their index
+                pack.close()
         return self._packs
 
     def _packed(self, raw: RawObjectID, packs: list[Pack], chain: int) -> Header | None:

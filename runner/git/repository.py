@@ -67,7 +67,7 @@ class GitRepository:
             root = root.parent
         try:
             list(root.iterdir())
-            return cls(root, Repo(root))
+            return cls._opened(root)
         except FormicaryError:
             raise
         except NotGitRepository as error:
@@ -78,6 +78,16 @@ class GitRepository:
             raise NotSupported(f"Formicary cannot read {root}: {error} is set in its git configuration.") from error
         except Exception as error:  # as in _guarded
             raise unreadable(root, error) from error
+
+    @classmethod
+    def _opened(cls, root: Path) -> GitRepository:
+        repository = cls(root, Repo(root))
+        try:
+            repository._must_exist()
+        except RepositoryUnavailable:
+            repository.close()
+            raise
+        return repository
 
     @_guarded
     def refs(self) -> dict[str, str]:
@@ -157,6 +167,7 @@ class GitRepository:
 
     @_guarded
     def close(self) -> None:
+        self._reader.close()
         self._repo.close()
 
     def __enter__(self) -> GitRepository:

@@ -106,17 +106,21 @@ def snapshot_files(tree: Path) -> list[str]:
     tree = tree.absolute()
     git = git_binary()
     names = fallback.list_files(tree) if git is None else _list_with_git(git, tree)
-    return sorted(name for name in names if _is_file(tree / name))
+    links: dict[PurePosixPath, bool] = {}
+    return sorted(
+        name for name in names if not _behind_link(tree, PurePosixPath(name).parent, links) and _is_file(tree / name)
+    )
 
 
 def copy_snapshot(tree: Path, files: list[str], into: Path) -> None:
     """Copy these files with their permission bits; a symbolic link stays one. What vanished meanwhile is left out."""
+    links: dict[PurePosixPath, bool] = {}
     made: set[PurePosixPath] = set()
-    for name in files:
-        path = PurePosixPath(name)
+    for path in map(PurePosixPath, files):
         _refuse_escape(tree, path)
+        if _behind_link(tree, path.parent, links):
+            raise UserError(f"{path} lies behind a symbolic link and not in {tree}; it cannot be copied.")
         if path.parent not in made:
-            _refuse_links(tree, path.parent)
             (into / path.parent).mkdir(parents=True, exist_ok=True)
             made.add(path.parent)
         _copy_one(tree / path, into / path)
@@ -143,10 +147,13 @@ def _in_git_folder(path: PurePosixPath) -> bool:
     return any(part.lower() == ".git" for part in path.parts)
 
 
-def _refuse_links(tree: Path, folder: PurePosixPath) -> None:
-    for parent in (folder, *folder.parents):
-        if parent.parts and (tree / parent).is_symlink():
-            raise UserError(f"{tree / parent} is a symbolic link; files below it do not belong to the working tree.")
+def _behind_link(tree: Path, folder: PurePosixPath, known: dict[PurePosixPath, bool]) -> bool:
+    """Whether a tracked folder was replaced by a link, so that what is below it now lies elsewhere."""
+    if not folder.parts:
+        return False
+    if folder not in known:
+        known[folder] = (tree / folder).is_symlink() or _behind_link(tree, folder.parent, known)
+    return known[folder]
 
 
 def _is_file(path: Path) -> bool:
