@@ -48,11 +48,14 @@ def repository(source: Source, name: str) -> RepositoryView:
     past = source.reader.requests(repository_id=found.id, page_size=_LOOK_BACK).records
     definitions = source.reader.definitions(repository_id=found.id)
     return RepositoryView(
+        id=found.id,
         card=_card_of(found, past, definitions),
         tracked_branch=short_ref(found.tracked_branch),
         synced_commit=found.synced_commit[:9],
         synced_at=found.synced_at,
-        definitions=tuple(_definition_row(source, one, past) for one in definitions),
+        definitions=tuple(
+            _definition_row(source, one, past) for one in sorted(definitions, key=lambda one: not one.problems)
+        ),
         branches=_branches(source, found, past),
     )
 
@@ -69,6 +72,7 @@ def job(source: Source, repository_name: str, job_type: str) -> JobView:
     good = [one for one in ended if one.state is State.COMPLETED]
     spent = [_seconds(one) or 0.0 for one in good]
     return JobView(
+        repository_id=owner.id if owner else None,
         repository=repository_name,
         job_type=job_type,
         description=shape.description if shape else "",

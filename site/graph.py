@@ -54,7 +54,7 @@ def edges_of(definition: JobDefinition) -> list[Edge]:
     for task in definition.tasks:
         for need in (*task.needs, *task.dependencies):
             found.setdefault((need, task.task_type), Edge(need, task.task_type))
-        targets = [("then", "", task.on_completed), ("fail", "on failure", task.on_failed)]
+        targets = [("then", "", task.on_completed), ("fail", "failed", task.on_failed)]
         targets += [("then", f"exit {code}", target) for code, target in task.on_exit_code.items()]
         for kind, label, target in targets:
             if target is not None:

@@ -123,19 +123,34 @@ def read_tail(path: Path, *, ended: bool, max_lines: int = MAX_LINES, max_bytes:
 
 
 def read_on(path: Path, cursor: Cursor, *, ended: bool, max_bytes: int = MAX_BYTES) -> tuple[list[Line], Cursor]:
-    """The lines behind `cursor`, of at most about `max_bytes`, and the cursor behind them."""
-    try:
-        with path.open("rb") as file:
-            file.seek(cursor.offset)
-            data = file.read(max_bytes)
-    except FileNotFoundError:
-        return [], cursor
+    """The lines behind `cursor`, of about `max_bytes` (more where one frame is longer), and the cursor behind them."""
+    data, whole = _read(path, cursor.offset, max_bytes)
     splitter = Splitter(number=cursor.before)
     lines, after, _ = _drain(parse(data, cursor.offset), splitter, cursor)
-    if ended and len(data) < max_bytes:
+    if after.offset == cursor.offset and not whole:
+        return read_on(path, cursor, ended=ended, max_bytes=max_bytes * 2)
+    if ended and whole:
         lines += splitter.flush()
     fresh = [line for line in lines if line.number > cursor.shown]
     return fresh, Cursor(after.offset, after.before, max(cursor.shown, splitter.number))
+
+
+def _read(path: Path, offset: int, most: int) -> tuple[bytes, bool]:
+    """Bytes from `offset`, and whether the log ends with them."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(most)
+    except FileNotFoundError:
+        return b"", True
+    return data, len(data) < most
+
+
+def began(path: Path) -> float:
+    """The time of a log's first frame; 0 where there is none yet."""
+    data, _ = _read(path, 0, 64)
+    head = data.split(b" ", 1)[0]
+    return float(head) if head and head.replace(b".", b"", 1).isdigit() else 0.0
 
 
 def _drain(frames: Iterator[Frame], splitter: Splitter, cursor: Cursor) -> tuple[list[Line], Cursor, str]:
@@ -197,12 +212,11 @@ def _lines_from(data: mmap.mmap, start: Cursor, ended: bool, max_lines: int) -> 
     lines, after, damaged = _drain(parse(data[start.offset :], start.offset), splitter, start)
     if ended:
         lines += splitter.flush()
-    first = next(parse(data[: MAX_BYTES * 4]), None)
     return Tail(
         lines=tuple(lines[-max_lines:]),
         total=splitter.number,
         size=len(data),
-        began=first.at if first else None,
+        began=float(data[: data.find(b" ")]) if lines else None,
         cursor=Cursor(after.offset, after.before, splitter.number),
         damaged=damaged,
     )

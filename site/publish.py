@@ -1,216 +1,58 @@
-"""The static site: pages as files. Only public repositories, only pages that changed, atomically."""
+"""How the outbox tells the static site that a request has ended. The writing is the writer's, on a thread."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Protocol
 
-from formicary.runner.core.errors import NotFound
-from formicary.runner.core.execution import Execution
-from formicary.runner.core.logframes import parse
-from formicary.runner.core.records import JobRequest, Repository
-from formicary.runner.store import Reader
-from formicary.site import build, run
-from formicary.site.badge import badge
-from formicary.site.links import Paths, StaticLink, slug
-from formicary.site.logtail import log_path
-from formicary.site.render import STATIC_SITE, render, static_files
-from formicary.site.source import PUBLIC, Source
-from formicary.site.views import View
+import anyio
+import anyio.to_thread
 
-#: A longer log is not copied whole; its page says so.
-RAW_LIMIT: Final = 16 << 20
-_PAGE: Final = 200
-_LOG_LINK: Final = re.compile(r'href="\.\./\.\./logs/([a-z0-9][a-z0-9._-]*)/index\.html')
+from formicary.runner.core.records import JobRequest
+from formicary.site.source import public
+from formicary.site.writer import Readable, SiteWriter
 
 
-class Readable(Protocol):
-    """What the publisher needs of the store."""
+class HasRequest(Protocol):
+    """What the queen knows of a run when it owes something."""
 
-    def read(self) -> Reader: ...
-
-
-def public(repository: Repository | None) -> bool:
-    """Nothing is published unless the operator said so; what belongs to no repository has nobody who could."""
-    return repository is not None and repository.visibility == PUBLIC
+    @property
+    def request(self) -> JobRequest: ...
 
 
 class SitePublisher:
-    """Writes the site into `folder`. Blocking: call it on a thread. `publish` and the others return what they wrote."""
+    """The `Publisher` of kind `site`. Doing it twice is harmless; one at a time."""
 
-    def __init__(self, store: Readable, folder: Path, logs_folder: Path, organization_id: str = "default") -> None:
-        self._store = store
-        self._folder = folder
-        self._logs = logs_folder
-        self._organization = organization_id
+    kind = "site"
 
-    def publish(self, request_id: int) -> list[Path]:
-        """The pages that this request touches: its own, its logs, its job's, its repository's and the overview."""
-        source = self._source()
-        request = source.request(request_id)
-        if request is None:
-            return []
-        batch = _Batch(self._folder)
-        self._request(batch, source, request)
-        self._repository(batch, source, source.name_of(request.repository_id), {request.job_type})
-        self._top(batch, source)
-        return batch.write()
+    def __init__(self, store: Readable, folder: Path, logs_folder: Path) -> None:
+        self.writer = SiteWriter(store, folder, logs_folder)
+        self._busy = anyio.Lock()
 
-    def publish_all(self) -> list[Path]:
-        """Every page of every public repository; what is no longer public, or not there any more, is removed."""
-        source = self._source()
-        batch = _Batch(self._folder)
-        keep: set[int] = set()
-        for repository in source.repositories():
-            jobs = {one.job_type for one in source.reader.definitions(repository_id=repository.id)}
-            for request in _requests(source, repository):
-                jobs.add(request.job_type)
-                keep.add(request.id)
-                self._request(batch, source, request)
-            self._repository(batch, source, repository.name, jobs)
-        self._top(batch, source)
-        self._sweep(source, keep, {path.split("/")[1] for path in batch.paths if path.startswith("logs/")})
-        return batch.write()
+    async def publish(self, key: str, payload: Mapping[str, Any]) -> None:
+        """Write the pages that `payload["request_id"]` touches."""
+        async with self._busy:
+            await anyio.to_thread.run_sync(self.writer.publish, int(payload["request_id"]))
 
-    def prune(self, request_ids: Iterable[int]) -> None:
-        """Remove the pages of requests that retention has deleted, with their logs."""
-        for request_id in request_ids:
-            page = self._folder / Paths.request(request_id)
-            for log in _logs_named_in(page):
-                shutil.rmtree(self._folder / "logs" / log, ignore_errors=True)
-            shutil.rmtree(page.parent, ignore_errors=True)
+    async def publish_all(self) -> None:
+        """Make the whole site agree with the store; for the start, when visibility may have changed."""
+        async with self._busy:
+            await anyio.to_thread.run_sync(self.writer.publish_all)
 
-    def _source(self) -> Source:
-        return Source(self._store.read(), self._logs, public, self._organization)
-
-    def _top(self, batch: _Batch, source: Source) -> None:
-        for name in STATIC_SITE:
-            batch.add(Paths.static(name), lambda name=name: static_files()[name])  # type: ignore[misc]
-        batch.page("overview", Paths.overview(), lambda: build.overview(source))
-
-    def _repository(self, batch: _Batch, source: Source, name: str, jobs: set[str]) -> None:
-        batch.page("repository", Paths.repository(name), lambda: build.repository(source, name))
-        for job in sorted(jobs):
-            batch.page("job", Paths.job(name, job), lambda job=job: build.job(source, name, job))  # type: ignore[misc]
-            batch.add(Paths.badge(name, job), lambda job=job: _badge(source, name, job))  # type: ignore[misc]
-
-    def _request(self, batch: _Batch, source: Source, request: JobRequest) -> None:
-        batch.page("request", Paths.request(request.id), lambda: run.request(source, request.id))
-        for execution in source.reader.executions_of(request.id):
-            for one, ended in run.attempt_ids(execution):
-                self._log(batch, source, execution, one, ended)
-
-    def _log(self, batch: _Batch, source: Source, execution: Execution, one: str, ended: bool) -> None:
-        path = log_path(self._logs, execution.id, one)
-        if not path.exists():
-            return  # not begun, or deleted by retention: a page that is there already stays until `prune`
-        batch.page("log", Paths.log(one), lambda: run.log(source, one))
-        if ended and path.stat().st_size <= RAW_LIMIT:
-            batch.add(Paths.raw(one), lambda: _raw(path))
-
-    def _sweep(self, source: Source, requests: set[int], logs: set[str]) -> None:
-        names = {slug(one.name) for one in source.repositories()}
-        for folder, wanted in (
-            ("requests", {str(one) for one in requests}),
-            ("repos", names),
-            ("badges", names),
-            ("logs", logs),
-        ):
-            for entry in _entries(self._folder / folder):
-                if entry.name not in wanted:
-                    shutil.rmtree(entry, ignore_errors=True)
+    async def prune(self, request_ids: Iterable[int]) -> None:
+        """Remove the pages of requests that retention has deleted."""
+        async with self._busy:
+            await anyio.to_thread.run_sync(self.writer.prune, tuple(request_ids))
 
 
-class _Batch:
-    """Pages to come. Links are made when all of them are known, so a page may point to one that is written after it."""
+def site_effect(store: Readable) -> Callable[[HasRequest], Mapping[str, Any] | None]:
+    """What is owed to the site when a request has ended: nothing, unless its repository is public."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.paths: dict[str, Callable[[], bytes]] = {}
-        self._dropped: set[str] = set()
+    def effect(ended: HasRequest) -> Mapping[str, Any] | None:
+        request = ended.request
+        if request.repository_id is None or not public(store.read().repository(request.repository_id)):
+            return None
+        return {"request_id": request.id}
 
-    def add(self, path: str, make: Callable[[], bytes]) -> None:
-        self.paths[path] = make
-
-    def page(self, template: str, path: str, view: Callable[[], View]) -> None:
-        self.paths[path] = lambda: render(template, view(), StaticLink(path, self._exists)).encode()
-
-    def write(self) -> list[Path]:
-        """Make everything and write what differs from the disk."""
-        written = []
-        for path, make in self.paths.items():
-            try:
-                data = make()
-            except NotFound:
-                self._dropped.add(path)  # it was deleted since it was listed
-                continue
-            if _write(self._folder / path, data):
-                written.append(self._folder / path)
-        return written
-
-    def _exists(self, path: str) -> bool:
-        return path not in self._dropped and (path in self.paths or (self._folder / path).exists())
-
-
-def _write(path: Path, data: bytes) -> bool:
-    """Whether the file was written: not if its bytes are these already. A reader sees the old page or the new one."""
-    try:
-        if path.stat().st_size == len(data) and path.read_bytes() == data:
-            return False
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".new", dir=path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)  # noqa: PTH101 - mkstemp makes it private; a web server must read it
-        os.replace(temporary, path)  # noqa: PTH105 - a name, not a Path
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return True
-
-
-def _requests(source: Source, repository: Repository) -> Iterator[JobRequest]:
-    page = 0
-    while records := source.reader.requests(repository_id=repository.id, page=page, page_size=_PAGE).records:
-        yield from records
-        if len(records) < _PAGE:
-            return
-        page += 1
-
-
-def _badge(source: Source, name: str, job_type: str) -> bytes:
-    owner = source.named(name)
-    if owner is None:
-        raise NotFound(f"There is no repository `{name}` here.")
-    latest = build.latest_on_tracked(source, owner, job_type)
-    return badge(job_type, latest.state if latest else None).encode()
-
-
-def _raw(path: Path) -> bytes:
-    """What the commands wrote, as far as the log can be read."""
-    out = bytearray()
-    try:
-        for frame in parse(path.read_bytes()):
-            if frame.stream == "out":
-                out += frame.data
-    except ValueError:
-        pass  # the log's page says that it is damaged
-    return bytes(out)
-
-
-def _entries(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
-
-
-def _logs_named_in(page: Path) -> set[str]:
-    """Log folders that a request's page links to; the page is ours, and only our own names are taken from it."""
-    if not page.exists():
-        return set()
-    return set(_LOG_LINK.findall(page.read_text(encoding="utf-8")))
+    return effect

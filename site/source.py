@@ -18,6 +18,11 @@ from formicary.site.views import Cell, RequestRow
 PUBLIC: Final = "public"
 
 
+def public(repository: Repository | None) -> bool:
+    """Nothing is published unless the operator said so; what belongs to no repository has nobody who could."""
+    return repository is not None and repository.visibility == PUBLIC
+
+
 def _no_reason(_request_id: int) -> str:
     return ""
 

@@ -94,6 +94,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryView:
+    id: int
     card: RepositoryCard
     tracked_branch: str
     synced_commit: str
@@ -108,6 +109,7 @@ class RepositoryView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
+    repository_id: int | None
     repository: str
     job_type: str
     description: str
@@ -263,6 +265,7 @@ class RequestView:
     failure: Failure | None
     earlier: tuple[EarlierRun, ...]
     alive: bool
+    restartable: bool
 
     @property
     def title(self) -> str:

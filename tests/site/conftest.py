@@ -12,8 +12,8 @@ from formicary.runner.core.execution import ArtifactRef, Attempt, Execution, Pla
 from formicary.runner.core.records import Artifact, Definition, NewRequest, Repository, SyncState, Version
 from formicary.runner.core.states import State
 from formicary.runner.store.sqlite import open_store
-from formicary.site.publish import SitePublisher
 from formicary.site.source import Source
+from formicary.site.writer import SiteWriter
 
 START = 1_790_000_000.0
 
@@ -37,7 +37,7 @@ class Nest:
         self.store = open_store(self.folder / "data", clock=self.clock)
         self.logs = self.folder / "data" / "logs"
         self.site = self.folder / "site"
-        self.publisher = SitePublisher(self.store, self.site, self.logs)
+        self.writer = SiteWriter(self.store, self.site, self.logs)
 
     def source(self, sees=lambda _: True, **more):
         return Source(self.store.read(), self.logs, sees, **more)
