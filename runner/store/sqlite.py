@@ -75,6 +75,7 @@ class SqliteStore:
 
     def close(self) -> None:
         self._closed = True
+        self._readers = threading.local()
         for reader in list(self._open_readers):
             reader.close()
         self._writer.close()
