@@ -53,9 +53,7 @@ def repository(source: Source, name: str) -> RepositoryView:
         tracked_branch=short_ref(found.tracked_branch),
         synced_commit=found.synced_commit[:9],
         synced_at=found.synced_at,
-        definitions=tuple(
-            _definition_row(source, one, past) for one in sorted(definitions, key=lambda one: not one.problems)
-        ),
+        definitions=tuple(_definition_row(source, one, past) for one in sorted(definitions, key=_sound)),
         branches=_branches(source, found, past),
     )
 
@@ -208,6 +206,11 @@ def _definition_row(source: Source, one: Definition, past: Sequence[JobRequest])
         latest=source.row(own[0]) if own else None,
         cells=_strip(own),
     )
+
+
+def _sound(one: Definition) -> bool:
+    """Those with problems come first."""
+    return not one.problems
 
 
 def _branches(source: Source, one: Repository, past: Sequence[JobRequest]) -> tuple[Branch, ...]:

@@ -65,7 +65,7 @@ def request(source: Source, request_id: int) -> RequestView:
         failure=_failure(source, execution, allowed),
         earlier=tuple(_earlier(source, one) for one in reversed(runs[:-1])),
         alive=found.state not in TERMINAL,
-        restartable=not getattr(found, "has_secrets", False),
+        restartable=not found.has_secrets,
     )
 
 

@@ -169,9 +169,9 @@ async def _static(request: Request) -> Response:
 
 def _badge(context: PagesContext, request: Request) -> Response:
     """Of a public repository for everybody; of another one only for who may see it."""
-    source = (
-        context.source(request) if caller_of(request) else Source(context.store.read(), context.logs_folder, public)
-    )
+    source = Source(context.store.read(), context.logs_folder, public)
+    if source.named(request.path_params["repository"]) is None and caller_of(request):
+        source = context.source(request)
     owner = source.named(request.path_params["repository"])
     if owner is None:
         raise HTTPException(404, "There is no such badge.")
