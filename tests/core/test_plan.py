@@ -1,5 +1,7 @@
 """`decide` by example: the tables of the language page, "What runs next", one row after the other."""
 
+# ruff: noqa: E501  (the tables: one row, one line)
+
 from __future__ import annotations
 
 import pytest
@@ -303,7 +305,8 @@ def test_lost_is_not_failed():
     run = Run(task(A, retry=Retry(attempts=1, delay=60.0))).claim(A)
     assert [type(order) for order in run.lose(A)] == [Offer]
     assert (run.execution.tasks[A].lost, run.execution.tasks[A].failures) == (1, 0)
-    assert [(one.state, one.error_code) for one in run.execution.tasks[A].attempts][0] == ("FAILED", "ERR_ANT_LOST")
+    first = run.execution.tasks[A].attempts[0]
+    assert (first.state, first.error_code) == ("FAILED", "ERR_ANT_LOST")
     run.play()
     assert run.state == "COMPLETED"
 

@@ -313,6 +313,21 @@ class Execute(RuleBasedStateMachine):
             if task.always_run and not spent:
                 assert execution.tasks[task.task_type].attempts, "an always_run task did not run"
 
+        if not (execution.cancelled or execution.timed_out or execution.fatal):
+            self.check_nobody_was_forgotten()
+
+    def check_nobody_was_forgotten(self):
+        """What was chosen ran, and what only waits for others ran unless one of them stood in its way."""
+        tasks, targets = self.execution.tasks, self.targets()
+        for task in self.plan.definition.tasks:
+            run = tasks[task.task_type]
+            assert not run.led_to or tasks[run.led_to].attempts
+            assert not run.chosen or run.attempts
+            if task.task_type not in targets and not task.always_run:
+                needs = [tasks[name] for name in (*task.needs, *task.dependencies)]
+                assert bool(run.because) == any(self.blocks(need) for need in needs) or run.attempts
+                assert run.attempts or any(self.blocks(need) for need in needs)
+
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def teardown(self):
