@@ -1,4 +1,4 @@
-"""When a schedule fires: croniter's arithmetic, with the forms and the daylight-saving rules of the definition language.
+"""When a schedule fires: croniter's arithmetic, with the forms and daylight-saving rules of the definition language.
 
 Five fields are minute, hour, day, month, weekday; a sixth is the year; seven begin with the second. Day and weekday
 both given: either suffices. A time that the clock skips fires once, at the end of the gap. A time that the clock shows
@@ -36,13 +36,13 @@ ALIASES: Final = {
 
 #: the seven fields in order, and what each may hold
 FIELDS: Final = (
-    ("second", "0 to 59"),
-    ("minute", "0 to 59"),
-    ("hour", "0 to 23"),
-    ("day of the month", "1 to 31, or L"),
-    ("month", "1 to 12, or jan to dec"),
-    ("weekday", "0 to 7, or sun to sat"),
-    ("year", "1970 to 2099"),
+    ("a second", "0 to 59"),
+    ("a minute", "0 to 59"),
+    ("an hour", "0 to 23"),
+    ("a day of the month", "1 to 31, or L"),
+    ("a month", "1 to 12, or jan to dec"),
+    ("a weekday", "0 to 7, or sun to sat"),
+    ("a year", "1970 to 2099"),
 )
 _FORMS: Final = (
     "write 5 fields (minute hour day month weekday), 6 (and the year), 7 (second first, year last), or one of "
@@ -106,9 +106,9 @@ def _bad_field(seven: str) -> str:
         try:
             _expand(" ".join(alone))
         except (CroniterError, ValueError, KeyError):
-            return f"`{field}` is not a {name}; write {values}, a list, a range, or a step (*/5)"
+            return f"`{field}` is not {name}; write {values}, a list, a range, or a step (*/5)"
         if any(part[:1] in "hHrR" for part in field.split(",")):
-            return f"`{field}` is not a {name}: hashed and random times are not supported; write {values}"
+            return f"`{field}` is not {name}: hashed and random times are not supported; write {values}"
     return ""
 
 
