@@ -88,8 +88,11 @@ def _begin(course: Course, event: Begin) -> None:
     if course.execution.deadline is not None or course.execution.next_number > 1:
         return
     course.allow(course.plan.definition.timeout)
+    kept = [name for name, run in course.tasks.items() if run.state in TERMINAL]  # of the execution it goes on from
     for name in course.graph.roots:
-        course.start(course.tasks[name])
+        if name not in kept:
+            course.start(course.tasks[name])
+    course.ended.extend(kept)
     advance(course)
 
 

@@ -103,7 +103,7 @@ class Requests:
         same = [one for one in reader.definitions() if one.job_type == ask.job_type]
         if len(same) > 1:
             raise RequestRefused(f"several repositories have a job `{ask.job_type}`; say which", field="repository")
-        known = sorted({one.job_type for one in reader.definitions()})
+        known = sorted({one.job_type for one in reader.definitions() if one.version_id is not None})
         raise NotFound(f"there is no job `{ask.job_type}`; there is {', '.join(known) or 'none yet'}")
 
     def _at(self, repository: Repository, commit: str, job_type: str) -> Loaded:
