@@ -22,7 +22,7 @@ from formicary.webhook.api import (
 from formicary.webhook.auth import Authentication
 from formicary.webhook.idempotency import Idempotency
 from formicary.webhook.onion import AccessLog, BodyLimit, Hosts, SecurityHeaders
-from formicary.webhook.operations import Operation
+from formicary.webhook.operations import Operation, routes
 from formicary.webhook.parts import Door
 
 _DESCRIBED: Final = (
@@ -50,7 +50,7 @@ def build_app(door: Door) -> Starlette:
     """The application. The layers stand from the outside in: a call passes them from the top down."""
     return Starlette(
         routes=[
-            *(operation.route(door) for operation in all_operations()),
+            *routes(all_operations(), door),
             *login.routes(door),
             *door.pages,
         ],

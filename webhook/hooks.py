@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from formicary.runner.core.records import Delivery, Repository
+from formicary.runner.queen.changes import Change
 from formicary.webhook.datafolder import known_hook_secret
 from formicary.webhook.forges import commit
 from formicary.webhook.operations import Call, Operation, reply
@@ -55,6 +56,7 @@ async def on_commit(call: Call) -> Response:
     door.verdicts["accepted" if new else "duplicate"] += 1
     if new:
         door.reconciler.wake(repository.id)
+        door.queen.changes.publish(Change("delivery", repository.organization_id, repository.id))
     answer = Accepted(delivery_id=delivery.id, duplicate=not new, request_ids=delivery.request_ids)
     return reply(answer, 202 if new else 200)
 

@@ -19,7 +19,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from formicary.webhook.onion import SAFE, read_whole
+from formicary.webhook.onion import MUTATING, read_whole
 from formicary.webhook.parts import Door
 from formicary.webhook.problems import answer, field_problem
 
@@ -135,7 +135,7 @@ class Answers:
 
 
 def _key(scope: Scope) -> str | None:
-    if scope["type"] != "http" or scope["method"] in SAFE or "caller" not in scope.get("state", {}):
+    if scope["type"] != "http" or scope["method"] not in MUTATING or "caller" not in scope.get("state", {}):
         return None
     return Headers(scope=scope).get(HEADER)
 

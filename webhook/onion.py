@@ -21,6 +21,7 @@ access = logging.getLogger("formicary.access")
 
 MAX_BODY: Final = 25 << 20
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+MUTATING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 #: `Referrer-Policy: no-referrer` would make browsers send `Origin: null` with our own forms.
 HEADERS: Final = {

@@ -10,12 +10,12 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from formicary.webhook.onion import MUTATING
 from formicary.webhook.operations import JSON, Operation, is_many
 from formicary.webhook.problems import MEDIA_TYPE, ProblemDocument
 
 _REF: Final = "#/components/schemas/{model}"
 _PARAMETER: Final = re.compile(r"\{(\w+)(?::(\w+))?\}")
-_MUTATING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _REASONS: Final = {
     400: "The call is malformed",
     401: "No token, or none that is good",
@@ -145,7 +145,7 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
             {"name": name, "in": "header", "required": True, "description": what, "schema": text}
             for name, what in _SIGNED
         ]
-    return [_KEY] if operation.method in _MUTATING else []
+    return [_KEY] if operation.method in MUTATING else []
 
 
 def _responses(operation: Operation, references: Reference) -> dict[str, Any]:
@@ -166,6 +166,6 @@ def _responses(operation: Operation, references: Reference) -> dict[str, Any]:
 def _everywhere(operation: Operation) -> set[int]:
     """What every call of this kind may be answered, whatever it does."""
     always = {400} if operation.role is None else {400, 401, 403}
-    if operation.method in _MUTATING:
+    if operation.method in MUTATING:
         return always | {403, 409, 413, 422}
     return always

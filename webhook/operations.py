@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Union, get_args, get_origin
 
@@ -73,12 +73,6 @@ class Operation:
     errors: tuple[int, ...] = ()
     secret_answer: bool = False
 
-    def route(self, door: Door) -> Route:
-        async def endpoint(request: Request) -> Response:
-            return await self.run(Call(door, request))
-
-        return Route(self.path, endpoint, methods=[self.method], name=f"{self.method} {self.path}")
-
     async def run(self, call: Call) -> Response:
         self._check(call)
         if self.query:
@@ -98,6 +92,22 @@ class Operation:
             raise HTTPException(403, f"This needs the role {self.role}; yours is {caller.role}.")
         if self.everything and caller.repository_id is not None:
             raise HTTPException(403, "This needs a token that is not bound to one repository.")
+
+
+def routes(operations: Iterable[Operation], door: Door) -> list[Route]:
+    """One route a path, so that a wrong method is answered with all of the right ones."""
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    return [_route(path, methods, door) for path, methods in by_path.items()]
+
+
+def _route(path: str, methods: Mapping[str, Operation], door: Door) -> Route:
+    async def endpoint(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await methods[method].run(Call(door, request))
+
+    return Route(path, endpoint, methods=list(methods), name=path)
 
 
 def reply(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -28,9 +28,9 @@ class AntStatus(Protocol):
     @property
     def ant_id(self) -> str: ...
     @property
-    def tags(self) -> frozenset[str]: ...
+    def tags(self) -> Collection[str]: ...
     @property
-    def methods(self) -> frozenset[str]: ...
+    def methods(self) -> Collection[str]: ...
     @property
     def platform(self) -> str: ...
     @property
@@ -44,8 +44,8 @@ class AntStatus(Protocol):
 
 
 class Queen(Protocol):
-    """What may be asked of the queen. `submit` raises RequestRefused, NotFound or DefinitionError; the bool is whether
-    the request is new. `health` names each part: empty if it is well, else the reason."""
+    """What may be asked of the queen; her verbs raise UserErrors. `submit`'s bool is whether the request is new.
+    `health` names each part: empty if it is well, else the reason."""
 
     @property
     def changes(self) -> Changes: ...

@@ -86,8 +86,8 @@ class Cancel(shared.Body):
 
 
 class RestartQuery(shared.Query):
-    hard: bool = Field(default=False, description="Run every task again, completed ones too.")
-    failed: bool = Field(default=False, description="Only of a request that failed.")
+    hard: bool = Field(default=False, description="Keep nothing: the default, and stronger than `failed`.")
+    failed: bool = Field(default=False, description="Keep the completed tasks of the last execution.")
 
 
 class Why(shared.View):
