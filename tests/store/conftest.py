@@ -1,9 +1,13 @@
 """Stores to test, and the little world that most tests want."""
 
+import threading
 from collections.abc import Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from formicary.runner.core.definition import JobDefinition, TaskDefinition
@@ -87,6 +91,19 @@ class World:
         ended = execution.model_copy(update={"state": state, "ended_at": self.clock.now, **values})
         await self.store.write(lambda tx: tx.save_execution(ended))
         return ended
+
+    @asynccontextmanager
+    async def one_batch(self):
+        """A task group whose writes gather while a commit is under way, so that they become one commit."""
+        gate, held = threading.Event(), threading.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.store.write, lambda tx: (held.set(), gate.wait(30)))
+            try:
+                await anyio.to_thread.run_sync(held.wait, 30)
+                yield tasks
+                await anyio.wait_all_tasks_blocked()
+            finally:
+                gate.set()
 
     async def run(self, state=State.COMPLETED, **values):
         """A request that has run to its end."""

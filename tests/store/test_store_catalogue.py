@@ -1,4 +1,4 @@
-"""What every store keeps to about repositories, definitions, artifacts, deliveries, tokens, the outbox and retention."""
+"""What every store keeps to: repositories, definitions, artifacts, deliveries, tokens, the outbox and retention."""
 
 import json
 

@@ -1,7 +1,5 @@
 """What every store keeps to, whatever it is made of: requests, executions, leases, and how writes behave."""
 
-import threading
-
 import anyio
 import pytest
 
@@ -29,15 +27,9 @@ async def test_eight_writers_at_once_lose_nothing(world):
 async def test_what_has_gathered_is_one_commit(world):
     """Group commit: while one commit is under way, 20 changes gather; they become one."""
     before = world.store.commits
-    gate = threading.Event()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(world.store.write, lambda tx: gate.wait(10))
-        await anyio.lowlevel.checkpoint()
+    async with world.one_batch() as tasks:
         for _ in range(20):
             tasks.start_soon(world.request)
-        await anyio.lowlevel.checkpoint()
-        await anyio.lowlevel.checkpoint()
-        gate.set()
     assert world.store.commits - before == 2
     assert world.store.read().requests().total_records == 20
 
@@ -59,7 +51,7 @@ async def test_a_change_that_raises_is_rolled_back_alone(world):
             outcomes[name] = raised
 
     broken = ValueError("broken")
-    async with anyio.create_task_group() as tasks:
+    async with world.one_batch() as tasks:
         for name, error in [("a", None), ("b", broken), ("c", None)]:
             tasks.start_soon(write, name, error)
     assert outcomes == {"a": None, "b": broken, "c": None}
