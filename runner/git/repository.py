@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -40,9 +41,17 @@ def _guarded(method: Callable[Concatenate[GitRepository, P], R]) -> Callable[Con
             except FormicaryError:
                 raise
             except Exception as error:
+                _let_go(error)
                 raise unreadable(self.path, error) from error
 
     return guarded
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Forget the variables of the calls that failed: while they hold a piece of a pack, it cannot be closed."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 class GitRepository:

@@ -37,7 +37,11 @@ class RepoBuilder:
         stdin = stdin.encode() if isinstance(stdin, str) else stdin
         options = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
         done = subprocess.run(
-            ["git", "-c", "gc.auto=0", *args], cwd=cwd or self.path, env=variables, capture_output=True, **options
+            ["git", "-c", "gc.auto=0", "-c", "core.fsync=none", *args],
+            cwd=cwd or self.path,
+            env=variables,
+            capture_output=True,
+            **options,
         )
         assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
         return done.stdout.decode("utf-8", "surrogateescape").strip()
