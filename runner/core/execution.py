@@ -57,7 +57,7 @@ class TaskRun(Part):
 
     `failures` and `lost` are the budgets used since the task was last reset; `retry_at` is when a PENDING task that has
     failed is tried again; `chosen` = a transition named it; `led_to` = the task that its own outcome chose; `because` =
-    the failed task for which it was SKIPPED; `excepted` = it was SKIPPED by its own `except`, which counts as completed.
+    the failed task for which it was SKIPPED; `excepted` = SKIPPED by its own `except`, which counts as completed.
     """
 
     name: str
