@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from formicary.runner.core.errors import FormicaryError
 from formicary.runner.core.records import Token
 from formicary.webhook.caller import SESSION, TOKEN, Caller, caller_from, digest_of, is_token
-from formicary.webhook.onion import SAFE, read_whole, refuse
+from formicary.webhook.onion import changes_something, read_whole, refuse
 from formicary.webhook.parts import Door, Settings
 from formicary.webhook.problems import answer, problem
 
@@ -56,7 +56,7 @@ class Authentication:
                 return await self.app(scope, receive, send)
             return await refuse(scope, receive, send, _unauthenticated(scope))
         token, caller = found
-        if caller.csrf and (scope["type"] == "websocket" or scope["method"] not in SAFE):
+        if caller.csrf and changes_something(scope):
             receive, good = await _check_csrf(scope, receive, caller)
             if not good:
                 return await refuse(scope, receive, send, answer(problem(403, _CSRF_MISSING)))
@@ -102,10 +102,14 @@ _CSRF_MISSING: Final = (
 
 
 async def _check_csrf(scope: Scope, receive: Receive, caller: Caller) -> tuple[Receive, bool]:
+    """(the `receive` to go on with, whether the call is our own page's). A WebSocket can carry no token, but a browser
+    always says its origin, which was found to be ours."""
     headers = Headers(scope=scope)
+    if scope["type"] == "websocket":
+        return receive, "origin" in headers
     given = headers.get("x-csrf-token", "")
     form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    if not given and form and scope["type"] == "http":
+    if not given and form:
         body, receive = await read_whole(receive)
         given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=1000).get("csrf_token", [""])[0]
     return receive, hmac.compare_digest(given.encode(), caller.csrf.encode())

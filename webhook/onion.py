@@ -111,8 +111,7 @@ class Hosts:
             return answer(problem(400, "This host is not served here. Call the address that the server printed."))
         if origin is not None and not self.allowed.origin(origin, scheme=scope["scheme"], host=host):
             return answer(problem(403, "Pages of another origin may not call this server."))
-        changes = scope["type"] == "websocket" or scope["method"] not in SAFE
-        if changes and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        if changes_something(scope) and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return answer(problem(403, "Pages of another site may not call this server."))
         return None
 
@@ -149,6 +148,11 @@ class BodyLimit:
 
     def _sentence(self) -> str:
         return f"The body is larger than {self.limit >> 20} MiB."
+
+
+def changes_something(scope: Scope) -> bool:
+    """Whether a call may change something, by its kind."""
+    return scope["type"] == "websocket" or scope["method"] not in SAFE
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:

@@ -68,6 +68,7 @@ async def test_the_old_spelling_of_ref_and_commit_is_taken(client, admin, queen,
         {"scheduled_at": "2030-01-01T00:00:00"},
         {"priority": 2**70},
         {"params": ["a"]},
+        {"params": {"a": "x" * (1 << 20)}},
         {"commit": "x" * 65},
     ],
 )
@@ -77,6 +78,26 @@ async def test_what_a_submit_may_not_say(client, admin, queen, definition, field
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"].startswith(next(iter(fields)))
     assert queen.asks == []
+
+
+@pytest.mark.parametrize("value", ["1e999", "NaN", "-Infinity", "[1e999]", '"\\ud800"', "9" * 5000])
+async def test_what_cannot_be_written_down_is_refused(client, admin, queen, definition, value):
+    """D8: a row that cannot be read back is not made."""
+    body = f'{{"job_type": "ci", "params": {{"a": {value}}}}}'
+    headers = {**admin, "content-type": "application/json"}
+    response = await client.post(LIST, content=body, headers=headers)
+    assert response.status_code in (400, 422), response.text
+    assert queen.asks == []
+
+
+async def test_deep_parameters_come_back(client, admin, definition):
+    """Or are refused, where they are deeper than anybody can mean."""
+    deep = lambda depth: '{"job_type": "ci", "params": {"a": ' + "[" * depth + "]" * depth + "}}"  # noqa: E731  # short
+    headers = {**admin, "content-type": "application/json"}
+    response = await client.post(LIST, content=deep(50), headers=headers)
+    assert response.status_code == 201
+    assert (await client.get(response.headers["location"], headers=admin)).status_code == 200
+    assert (await client.post(LIST, content=deep(100_000), headers=headers)).status_code in (400, 422)
 
 
 async def test_requests_are_listed_by_page_and_filter(client, admin, make_request):

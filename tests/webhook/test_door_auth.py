@@ -327,15 +327,28 @@ async def test_logging_out_wants_the_form_token_and_ends_the_session(client, ses
     assert (await client.get(LIST, headers=cookie)).status_code == 401
 
 
-async def test_a_websocket_wants_a_token_as_well(door):
+async def test_a_websocket_wants_a_token_as_well(door, client, make_token):
     """T18: WebSocket included."""
 
-    async def never(websocket):
+    async def welcome(websocket):
         await websocket.accept()
 
-    door.pages = [WebSocketRoute("/ws/x", never)]
+    door.pages = [WebSocketRoute("/ws/x", welcome)]
     app = build_app(door)
-    for headers in ([], [(b"origin", b"http://evil.com")]):
+    bearer = (b"authorization", b"Bearer " + (await make_token()).encode())
+    session = cookie_of(await client.get(f"/login?code={door.codes.new()}"))
+    cookie = (b"cookie", b"formicary_session_7777=" + session.encode())
+    ours, foreign = (b"origin", b"http://127.0.0.1:7777"), (b"origin", b"http://evil.com")
+    refused, accepted = ["websocket.close"], ["websocket.accept"]
+    for headers, expected in (
+        ([], refused),
+        ([foreign], refused),
+        ([bearer, foreign], refused),
+        ([cookie, foreign], refused),
+        ([cookie], refused),
+        ([cookie, ours], accepted),
+        ([bearer], accepted),
+    ):
         sent = []
 
         async def receive():
@@ -352,7 +365,7 @@ async def test_a_websocket_wants_a_token_as_well(door):
             "headers": [(b"host", b"127.0.0.1:7777"), *headers],
         }
         await app(scope, receive, send)
-        assert [message["type"] for message in sent] == ["websocket.close"]
+        assert [message["type"] for message in sent] == expected
 
 
 # The data folder

@@ -159,6 +159,11 @@ async def test_the_log_of_another_repository_is_404(client, as_, running, other_
             assert "secret" not in response.text
 
 
+async def test_a_head_of_a_live_log_ends_at_once(client, admin, running):
+    response = await client.head(running[2] + "?follow=1", headers=admin)
+    assert (response.status_code, response.content) == (200, b"")
+
+
 async def test_a_wrong_offset_is_named(client, admin, running):
     _, log, path = running
     log.write("out", b"x" * 200)

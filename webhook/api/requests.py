@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 from starlette.responses import PlainTextResponse, Response
 
 from formicary.runner.core.definition import Value
@@ -21,6 +22,7 @@ from formicary.webhook.operations import Call, Operation, reply
 
 PATH: Final = "/api/jobs/requests"
 _STATS_OF: Final = 1000
+_MAX_PARAMS: Final = 1 << 20
 
 
 class RequestQuery(shared.ListQuery):
@@ -61,6 +63,13 @@ class RequestView(shared.View):
     error_message: str
 
 
+def _storable(params: Mapping[str, Value]) -> Mapping[str, Value]:
+    """What cannot be written as JSON could not be read back (D8)."""
+    if len(json.dumps(params, allow_nan=False)) > _MAX_PARAMS:
+        raise ValueError(f"parameters may have {_MAX_PARAMS >> 20} MiB together")
+    return params
+
+
 class Submit(shared.Body):
     """Run this job. `commit` defaults to the head of `ref`, `ref` to the tracked branch."""
 
@@ -69,7 +78,7 @@ class Submit(shared.Body):
     ref: str | None = Field(default=None, max_length=1000)
     commit: str | None = Field(default=None, max_length=64)
     job_version: int | None = Field(default=None, ge=1, lt=2**63)
-    params: Mapping[str, Value] = Field(default_factory=dict)
+    params: Annotated[Mapping[str, Value], AfterValidator(_storable)] = Field(default_factory=dict)
     scheduled_at: AwareDatetime | None = Field(default=None, description="With its offset from UTC.")
     priority: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
     description: str = Field(default="", max_length=1000)

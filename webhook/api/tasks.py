@@ -124,6 +124,8 @@ def _execution(call: Call, request: JobRequest, execution_id: int | None) -> Exe
 async def log(call: Call) -> Response:
     task_execution_id, query = call.text("execution"), call.query
     request = _request_of_log(call, task_execution_id)
+    if query.follow and call.request.method == "HEAD":
+        return Response(media_type=EventStream.media_type)
     if query.follow:
         return _follow(call, request, task_execution_id, _offset(call))
     if query.format == "records":
