@@ -15,39 +15,42 @@ CLOCK_SLACK: Final = 7 * 24 * 3600
 
 def ancestors(reader: ObjectReader, start: str, oldest: int, limit: int) -> Iterator[Commit]:
     """`start` and what it descends from, by committer's time, as far back as `oldest` and at most `limit` commits."""
-    waiting = [(0, start)]
+    first = reader.commit(start)
+    waiting = [(-first.time, start, first)]
     seen = {start}
     for _ in range(limit):
         if not waiting:
             return
-        commit = reader.commit(heapq.heappop(waiting)[1])
+        commit = heapq.heappop(waiting)[2]
         yield commit
-        for parent in commit.parents:
-            if parent not in seen and reader.header(parent) is not None:
-                seen.add(parent)
-                time = reader.commit(parent).time
-                if time >= oldest - CLOCK_SLACK:
-                    heapq.heappush(waiting, (-time, parent))
+        for parent in (sha for sha in commit.parents if sha not in seen):
+            seen.add(parent)
+            older = reader.commit_if_here(parent)
+            if older is not None and older.time >= oldest - CLOCK_SLACK:
+                heapq.heappush(waiting, (-older.time, parent, older))
 
 
 def is_ancestor(reader: ObjectReader, ancestor: str, descendant: str, limit: int) -> bool:
-    if reader.header(ancestor) is None or reader.header(descendant) is None:
+    oldest, newest = reader.commit_if_here(ancestor), reader.commit_if_here(descendant)
+    if oldest is None or newest is None:
         return False
-    oldest = reader.commit(ancestor).time
-    return any(commit.sha == ancestor for commit in ancestors(reader, descendant, oldest, limit))
+    return any(commit.sha == ancestor for commit in ancestors(reader, descendant, oldest.time, limit))
 
 
 def first_parents(reader: ObjectReader, start: str, limit: int) -> list[Commit]:
     """The chain of first parents, newest first, as long as it is there."""
     chain = [reader.commit(start)]
-    while len(chain) < limit and chain[-1].parents and reader.header(chain[-1].parents[0]) is not None:
-        chain.append(reader.commit(chain[-1].parents[0]))
+    while len(chain) < limit and chain[-1].parents:
+        parent = reader.commit_if_here(chain[-1].parents[0])
+        if parent is None:
+            break
+        chain.append(parent)
     return chain
 
 
 def commits_between(reader: ObjectReader, before: str | None, after: str, limit: int, walk_limit: int) -> list[Commit]:
     """What `after` has that `before` had not, along first parents; oldest first, the newest `limit` of them."""
-    if before is None or reader.header(before) is None:
+    if before is None or reader.commit_if_here(before) is None:
         return [reader.commit(after)]
     chain = first_parents(reader, after, limit + 1)
     place = {commit.sha: index for index, commit in enumerate(chain)}

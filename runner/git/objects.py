@@ -57,7 +57,9 @@ class ObjectReader:
 
     def read(self, sha: str, kind: str, cap: int) -> bytes:
         """The bytes of an object that must be of this kind and no larger than `cap`."""
-        header = self.header(sha)
+        return self._read(sha, self.header(sha), kind, cap)
+
+    def _read(self, sha: str, header: Header | None, kind: str, cap: int) -> bytes:
         if header is None:
             raise RepositoryUnavailable(f"The {kind} {sha} is missing from the repository; run `git fsck` there.")
         if header.kind != kind:
@@ -84,6 +86,13 @@ class ObjectReader:
 
     def commit(self, sha: str) -> Commit:
         return parse_commit(sha, self.read(sha, "commit", MAX_COMMIT))
+
+    def commit_if_here(self, sha: str) -> Commit | None:
+        """None where history ends here (shallow), or the id is of no commit."""
+        header = self.header(sha)
+        if header is None or header.kind != "commit":
+            return None
+        return parse_commit(sha, self._read(sha, header, "commit", MAX_COMMIT))
 
     def tree(self, sha: str) -> list[Entry]:
         data = self.read(sha, "tree", MAX_TREE)

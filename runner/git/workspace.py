@@ -14,7 +14,6 @@ from typing import Final
 from dulwich.refs import Ref, check_ref_format
 
 from formicary.runner.core.errors import RepositoryUnavailable, SetupError, UserError
-from formicary.runner.git import fallback
 
 FETCH_TIMEOUT: Final = 1800.0
 LIST_TIMEOUT: Final = 120.0
@@ -70,6 +69,8 @@ def fetch_commit(source: Path, sha: str, into: Path, *, depth: int) -> None:
     _write_skeleton(folder, sha)
     git = git_binary()
     if git is None:
+        from formicary.runner.git import fallback  # on first use: it brings a large part of dulwich along
+
         fallback.fetch(source, sha, folder, depth)
     else:
         _fetch_with_git(git, source, sha, into, depth)
@@ -90,6 +91,8 @@ def checkout_command(sha: str, branch: str | None) -> list[str] | None:
 
 def checkout_with_dulwich(into: Path, sha: str) -> None:
     """As `checkout_command`, without git: fills the working tree and the index; HEAD stays detached."""
+    from formicary.runner.git import fallback  # on first use
+
     fallback.checkout(into.absolute(), sha)
 
 
@@ -105,7 +108,7 @@ def snapshot_files(tree: Path) -> list[str]:
     """
     tree = tree.absolute()
     git = git_binary()
-    names = fallback.list_files(tree) if git is None else _list_with_git(git, tree)
+    names = _list_with_dulwich(tree) if git is None else _list_with_git(git, tree)
     links: dict[PurePosixPath, bool] = {}
     return sorted(
         name for name in names if not _behind_link(tree, PurePosixPath(name).parent, links) and _is_file(tree / name)
@@ -162,6 +165,12 @@ def _is_file(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+
+
+def _list_with_dulwich(tree: Path) -> list[str]:
+    from formicary.runner.git import fallback  # on first use
+
+    return fallback.list_files(tree)
 
 
 def _list_with_git(git: str, tree: Path) -> list[str]:
