@@ -21,6 +21,7 @@ _WIDE: Final = frozenset("mwMW@%…")
 def badge(label: str, state: State | None) -> str:
     """The badge of a job whose latest ended run is `state` (None: there is none)."""
     word, colour = _WORDS.get(state, _UNKNOWN) if state else _UNKNOWN
+    label = "".join(char if char.isprintable() else "\ufffd" for char in label)
     label = label if len(label) <= 40 else label[:39] + "…"
     left, right = _width(label) + 28, _width(word) + 14
     name = escape(f"{label}: {word}")

@@ -61,6 +61,8 @@ def repository(source: Source, name: str) -> RepositoryView:
 def job(source: Source, repository_name: str, job_type: str) -> JobView:
     """A job of a repository, or (empty name) of the organization. Raises NotFound."""
     owner = _repository(source, repository_name) if repository_name else None
+    if owner is None and not source.sees(None):
+        raise NotFound(f"There is no job `{job_type}` here, or it is not yours to see.")
     past = _history(source, owner, job_type)
     definition = _definition(source, owner, job_type)
     if definition is None and not past:

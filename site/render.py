@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,7 @@ STATIC: Final = {
 }
 #: What a page opened from disk has: nothing that talks to a server.
 STATIC_SITE: Final = ("formicary.css", "formicary.js")
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _TONES: Final = {"ok": "#2f9e5b", "bad": "#d93a2f", "run": "#2a8fc7", "wait": "#c79a1b", "off": "#8d8478"}
 
 
@@ -118,6 +120,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
         cache_size=-1,
+        finalize=_visible,
     )
     environment.filters.update(
         stamp=times.stamp, shown=times.shown, duration=times.duration, size=times.size, percent=_percent
@@ -127,6 +130,13 @@ def _environment() -> Environment:
         closed=lambda item: isinstance(item, Closed),
     )
     return environment
+
+
+def _visible(value: object) -> object:
+    """Text without controls; what turns the direction of text is shown as what it is, unreadable (T15)."""
+    if type(value) is str and _CONTROLS.search(value):
+        return _CONTROLS.sub("\ufffd", value)
+    return value
 
 
 def _percent(share: float) -> str:
