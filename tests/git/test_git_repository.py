@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from dulwich.repo import Repo
 
 from formicary.runner.core.errors import NotFound, NotSupported, RepositoryUnavailable, SetupError
 from formicary.runner.git.repository import GitRepository
@@ -384,3 +386,38 @@ def test_objects_in_alternates_are_found(repo, opened, tmp_path):
     git = opened(tmp_path / "shared")
     assert git.contains(sha)
     assert git.changed_files(None, sha) == ["a"]
+
+
+def test_reftable_repositories_are_read(repo, opened):
+    sha = repo.commit({"a": "1"})
+    repo.git("config", "core.repositoryformatversion", "1")
+    repo.git("config", "extensions.refStorage", "reftable")
+    shutil.rmtree(repo.path / ".git/refs/heads")
+    with closing(Repo(repo.path)) as raw:
+        raw.refs.set_symbolic_ref(b"HEAD", b"refs/heads/main")
+        raw.refs[b"refs/heads/main"] = sha.encode()
+    git = opened(repo.path)
+    assert (git.refs(), git.head_ref()) == ({"refs/heads/main": sha}, "refs/heads/main")
+    settle(repo)
+    before = git.fingerprint()
+    assert git.fingerprint() == before
+    with closing(Repo(repo.path)) as raw:
+        raw.refs[b"refs/heads/new"] = sha.encode()
+    assert git.fingerprint() != before
+    assert git.refs() == {"refs/heads/main": sha, "refs/heads/new": sha}
+
+
+def test_many_threads_may_read_at_once(repo, opened):
+    """The callers run these blocking calls in threads, while others commit and repack."""
+    shas = [repo.commit({".formicary/ci.yml": f"n: {i}\n"}) for i in range(8)]
+    git = opened(repo.path)
+
+    def read(number):
+        sha = shas[number % 8]
+        git.refs()
+        return git.definitions(sha)[".formicary/ci.yml"].text == f"n: {number % 8}\n"
+
+    with ThreadPoolExecutor(8) as pool:
+        reading = [pool.submit(read, number) for number in range(200)]
+        repo.git("repack", "-a", "-d", "-q")
+        assert all(future.result() for future in reading)

@@ -274,3 +274,20 @@ def test_another_user_fills_the_working_tree(repo, into):
     command = workspace.checkout_command(sha, "main")
     subprocess.run(command, cwd=into, env=workspace.git_environment(into), check=True, user=12345, group=12345)
     assert (into / "a").stat().st_uid == 12345
+
+
+def test_a_git_that_never_ends_is_ended_with_its_children(repo, into, tmp_path, monkeypatch):
+    """Nothing outlives its task: the whole process group is killed."""
+    sha = repo.commit({"a": "1"})
+    os.mkfifo(tmp_path / "alive")
+    program = tmp_path / "git"
+    program.write_text(f"#!/bin/sh\n(exec sleep 600 > {tmp_path}/alive) &\nwait\n")
+    program.chmod(0o755)
+    reading = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    monkeypatch.setattr(workspace, "git_binary", lambda: str(program))
+    monkeypatch.setattr(workspace, "FETCH_TIMEOUT", 0.5)
+    with pytest.raises(RepositoryUnavailable, match="did not finish"):
+        workspace.fetch_commit(repo.path, sha, into, depth=1)
+    os.set_blocking(reading, True)
+    assert os.read(reading, 1) == b"", "the pipe ends when the last process that holds it does"
+    os.close(reading)
