@@ -281,7 +281,7 @@ async def test_unknown_things_are_named(hive, repo):
         await hive.submit("nope")
     with pytest.raises(NotFound, match="no repository called `other`"):
         await hive.submit("ci", repository="other")
-    with pytest.raises(DefinitionError, match="bad.yml:2"):
+    with pytest.raises(DefinitionError, match=r"bad\.yml:2"):
         await hive.submit("bad")
 
 
