@@ -43,7 +43,10 @@ _SHAPES: Final = re.compile(
 class Document:
     """One reading of one rendered document."""
 
-    def __init__(self, reader: Reader, source: str) -> None:
+    def __init__(self, reader: Reader, source: str, *, own: bool = False) -> None:
+        self.own = own
+        """Whether this rendering has the variables of the one task that is read from it."""
+        self.again: set[str] = set()
         self.reader = reader
         self.source = source
         self.root = reader.rendered.tree
@@ -81,7 +84,7 @@ class Document:
     def job(self) -> JobDefinition | None:
         """The job, or None where it has no name; what is wrong is told to the reader."""
         reader = self.reader
-        root = reader.mapping(_or_fail(reader, self.root), "a job (`job_type: name` and its keys)")
+        root = reader.mapping(_or_fail(reader, self.root), "A job")
         tasks = _value(root, "tasks")
         fields = self._fields(root, tasks is not None)
         if "job_type" not in fields:
@@ -89,7 +92,7 @@ class Document:
                 reader.tell(root, "This job has no `job_type`", "name it: `job_type: build`")
             return None
         made = list(self.tasks(tasks, fields)) if tasks is not None else [_short_task(fields)]
-        if tasks is None and not fields.get("script"):
+        if tasks is None and not fields.get("script") and not reader.faults:
             reader.tell(root, "This job does nothing", "write `script:` or `tasks:`")
         return JobDefinition(**_job_fields(fields, tasks is None), tasks=tuple(made))
 
@@ -147,7 +150,7 @@ class Document:
 
     def task(self, node: Node, job: Mapping[str, Any]) -> TaskDefinition | None:
         reader = self.reader
-        fields = TASK.read(reader, node)
+        fields = self._task_fields_of(reader.mapping(node, "A task"))
         if "task_type" not in fields:
             if _value(node, "task_type") is None:
                 reader.tell(node, "This task has no `task_type`", "name it: `task_type: test`")
@@ -156,15 +159,28 @@ class Document:
             fields["task_type"] = UNKNOWN
         return TaskDefinition(**_task_fields(fields, job))
 
+    def _task_fields_of(self, node: MappingNode) -> dict[str, Any]:
+        """The fields of a task. One whose shape is made of its own variables is read again, with these (`again`)."""
+        reader = self.reader
+        before = len(reader.faults)
+        reader.used.clear()
+        fields = TASK.read(reader, node)
+        values, _ = fields.get("variables") or ({}, None)
+        if reader.when is When.PLAN and not self.own and not reader.used.isdisjoint(values):
+            del reader.faults[before:]
+            self.again.add(fields.get("task_type", ""))
+        return fields
+
     def one_task(self, task_type: str) -> TaskDefinition | None:
         """Only this task, with what it inherits."""
         reader = self.reader
-        root = reader.mapping(_or_fail(reader, self.root))
+        root = reader.mapping(_or_fail(reader, self.root), "A job")
         node = self.task_node(task_type)
         if node is None:
             return None
         if node is root:
-            return _short_task(SHORT.read(reader, root))
+            task = _short_task(SHORT.read(reader, root))
+            return task if task.task_type == task_type else None
         job = {}
         for key, value in root.pairs:
             if key.text in DEFAULTS:
@@ -180,11 +196,12 @@ class Document:
         if self._many_unknown(job):
             return
         for error in check(job):
-            key, node = self._place(error.task, error.key, error.value)
-            also = [self.reader.rendered.origin(self._place(*place)[1].start) for place in error.also]
+            node = self._place(error.task, error.key, error.value)
+            also = [self.reader.rendered.origin(self._place(*place).start) for place in error.also]
             lines = sorted({self.source.count("\n", 0, offset) + 1 for offset in also})
-            more = f"also in line {', '.join(map(str, lines[:20]))}" if lines else ""
-            self.reader.tell(node if node is not None else key, _sentence(error), more)
+            what, remedy = _sentence(error)
+            more = f"see also line {', '.join(map(str, lines[:20]))}" if lines else ""
+            self.reader.tell(node, what, "; ".join(filter(None, (remedy, more))) or "change one of the two")
 
     def _many_unknown(self, job: JobDefinition) -> bool:
         """Tell unknown targets without looking for the names nearest to them, where that would take long."""
@@ -201,16 +218,16 @@ class Document:
         if len(unknown) <= 10:
             return False
         for task, key, name in unknown:
-            node = self._place(task.task_type, key, name)[1]
+            node = self._place(task.task_type, key, name)
             self.reader.tell(node, f"`{name[:60]}` under `{key}` is not a task of this job", "check the names")
         return True
 
-    def _place(self, task: str, key: str, value: str) -> tuple[Node, Node]:
+    def _place(self, task: str, key: str, value: str) -> Node:
         node = self.task_node(task) or _or_fail(self.reader, self.root)
         found = _value(node, key)
         if found is None:
-            return node, node
-        return found, next((scalar for scalar in _scalars(found) if self._is(scalar, value)), found)
+            return node
+        return next((scalar for scalar in _scalars(found) if self._is(scalar, value)), found)
 
     def _is(self, scalar: Scalar, value: str) -> bool:
         return self.reader.attempt(partial(self.reader.text, scalar), "").strip() == value
@@ -279,9 +296,11 @@ def _or_fail(reader: Reader, root: Node | None) -> Node:
     return root
 
 
-def _sentence(error: GraphError) -> str:
-    text = error.message[:1].upper() + error.message[1:]
-    return text if len(text) <= 600 else text[:600] + "…"
+def _sentence(error: GraphError) -> tuple[str, str]:
+    """What is wrong, and what to do about it."""
+    what, _, remedy = error.message.partition("; ")
+    what = what[:1].upper() + what[1:]
+    return (what if len(what) <= 600 else what[:600] + "…"), remedy
 
 
 def _with_retry(fields: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Table:
     def read(self, reader: Reader, node: Node) -> dict[str, Any]:
         """The fields that could be read; whatever could not is told. Raises Unread where this is no mapping."""
         found: dict[str, Any] = {}
-        for name, key, value in reader.pairs(reader.mapping(node, f"{self.what} (`key: value`)")):
+        for name, key, value in reader.pairs(reader.mapping(node, self.what)):
             row = self.keys.get(name)
             if row is None:
                 self._refuse(reader, name, key)
@@ -123,7 +123,7 @@ def params(reader: Reader, node: Node) -> dict[str, Param]:
     found: dict[str, Param] = {}
     if reader.empty(node):
         return found
-    for name, key, value in reader.pairs(reader.mapping(node, "a mapping of parameters")):
+    for name, key, value in reader.pairs(reader.mapping(node, "params")):
         nothing: dict[str, Any] = {}
         fields = reader.attempt(partial(_param, reader, value), nothing)
         if fields.get("secret") and fields.get("default") is not None:

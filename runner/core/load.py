@@ -192,9 +192,10 @@ def attempt(text: str, index: int, names: Names, task_type: str, *, path: str = 
     unit = _unit(text, index, path)
     if unit.constant is None and unit.compiled.template is None:
         plan(text, index, names, path=path)
-    if unit.constant is not None and task_type in unit.tasks:
-        return unit.tasks[task_type]
-    task, faults = _read_task(unit, names, task_type, When.ATTEMPT, Budget())
+    if unit.constant is not None:
+        task, faults = unit.tasks.get(task_type), list[Fault]()
+    else:
+        task, faults = _read_task(unit, names, task_type, When.ATTEMPT, Budget())
     if faults or task is None:
         gone = Fault(-1, f"The task `{task_type}` is no longer in the definition", "it depends on values that changed")
         raise DefinitionError(unit.problems(faults or [gone], path))
@@ -269,23 +270,23 @@ def _read(
             _static(unit, reader)
         document.doubts()
         job = document.job()
+        if job is not None and document.again:
+            job = _own_variables(unit, names, job, document, budget)
         if job is not None and not reader.faults:
             document.graph(job)
-        if job is not None and when is not When.LOAD:
-            job = _own_variables(unit, names, job, reader, budget)
     except (Enough, Unread):
         job = None
     return job, faults + reader.faults, reader.warnings
 
 
-def _own_variables(unit: _Unit, names: Names, job: JobDefinition, reader: Reader, budget: Budget) -> JobDefinition:
+def _own_variables(unit: _Unit, names: Names, job: JobDefinition, document: Document, budget: Budget) -> JobDefinition:
     """Tasks whose shape is made of their own variables are read from a rendering that has these."""
     tasks = []
     for task in job.tasks:
-        if not reader.used.isdisjoint(task.variables):
+        if task.task_type in document.again:
             again, faults = _read_task(unit, names, task.task_type, When.PLAN, budget)
             for fault in faults:
-                reader.add(fault)
+                document.reader.add(fault)
             task = again or task
         tasks.append(task)
     return job.model_copy(update={"tasks": tuple(tasks)})
@@ -301,7 +302,7 @@ def _read_task(
     except Fault as fault:
         return None, [fault]
     reader = _reader(unit, rendered, when, names)
-    document = Document(reader, unit.text)
+    document = Document(reader, unit.text, own=True)
     try:
         document.doubts(task_type)
         return document.one_task(task_type), reader.faults

@@ -179,11 +179,10 @@ class Reader:
             self.fail(node, f"{_capital(expected)} was expected here, and this is {found}", f"write {expected}")
         return node
 
-    def mapping(self, node: Node, expected: str = "a mapping (`key: value`)") -> Mapping:
+    def mapping(self, node: Node, what: str = "This") -> Mapping:
         if not isinstance(node, Mapping):
-            self.fail(
-                node, f"{_capital(expected)} was expected here, and this is {self.kind(node)}", "check the indentation"
-            )
+            told = f"{_capital(what)} must be a mapping (`key: value`), and this is {self.kind(node)}"
+            self.fail(node, told, "check the indentation")
         return node
 
     def kind(self, node: Node) -> str:

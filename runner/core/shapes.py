@@ -57,7 +57,7 @@ def names(reader: Reader, node: Node) -> tuple[str, ...]:
 
 def exit_codes(reader: Reader, node: Node) -> dict[str, Target]:
     found: dict[str, Target] = {}
-    for code, key, value in reader.pairs(reader.mapping(node, "a mapping of exit codes to tasks")):
+    for code, key, value in reader.pairs(reader.mapping(node, "on_exit_code")):
         if not code.lstrip("-").isdigit() and code not in ("SKIPPED", "COMPLETED", "FAILED"):
             reader.tell(key, f"`{code[:60]}` is not an exit code", "write a number, such as `1: repair`, or `SKIPPED`")
             continue
@@ -108,7 +108,7 @@ def _named(reader: Reader, node: Node) -> list[tuple[str, bool, Node]]:
     found = []
     if isinstance(node, Sequence):
         for item in reader.flat(node):
-            pair = {name: value for name, _, value in reader.pairs(reader.mapping(item, "`{name: …, value: …}`"))}
+            pair = {name: value for name, _, value in reader.pairs(reader.mapping(item, "a variable in a list"))}
             if set(pair) != {"name", "value"}:
                 reader.tell(item, "A variable in a list has a name and a value", "write `- {name: X, value: 1}`")
                 continue

@@ -87,7 +87,7 @@ def compose(text: str, budget: Budget) -> Node | None:
     try:
         return _Composer(text, events, budget).document()
     except yaml.YAMLError as error:
-        raise _told(error) from None
+        raise _told(error, text) from None
 
 
 class _Composer:
@@ -241,6 +241,7 @@ _REMEDIES: Final = (
         "A `:` cannot stand here",
         "quote the text that holds `: `, or check the indentation",
     ),
+    ("tab character", "A tab cannot indent", "indent with spaces"),
     (
         "cannot start any token",
         "This character cannot begin a value",
@@ -264,11 +265,13 @@ _REMEDIES: Final = (
 )
 
 
-def _told(error: yaml.YAMLError) -> Fault:
+def _told(error: yaml.YAMLError, text: str) -> Fault:
     problem = str(getattr(error, "problem", None) or error)
     mark = getattr(error, "problem_mark", None)
     context = getattr(error, "context_mark", None)
     index = -1 if mark is None else mark.index
+    if 0 <= index < len(text) and text[index] == "\t":
+        problem = "tab character"
     for words, message, remedy in _REMEDIES:
         if words in problem:
             if words == "unexpected end of stream" and context is not None:

@@ -29,8 +29,11 @@ _JINJA: Final = ImmutableSandboxedEnvironment(
     autoescape=False,
 )
 _GO: Final = re.compile(
-    r"\{\{-?\s*(?:\.[A-Za-z_]|\$|/\*|\.\s*-?\}\}|(?:end|else)\s*-?\}\}|(?:if|range|with|else if|not|eq|ne)\s+[.$\w(])"
+    r"\{\{-?\s*(?:\.[A-Za-z_]|\$|/\*|\.\s*-?\}\}|(?:end|else)\s*-?\}\}"
+    r"|(?:range|not|eq|ne|and|or|index|len|printf)\s+[.$]|(?:if|with|else if)\s+[.$\w(])"
 )
+_MAX_BAD: Final = 10
+"""So many bad outputs are told; after that nothing more is looked for."""
 _OUTPUT: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 
@@ -59,10 +62,15 @@ def parse(source: str) -> tuple[Template | None, list[Fault]]:
         return None, [fault]
     except (TemplateSyntaxError, ValueError, RecursionError) as error:
         faults, source = _without_bad_outputs(source)
+        if len(faults) >= _MAX_BAD:
+            return None, faults
         if faults:
             again, more = parse(source)
             return again, faults + more
         return None, [_told(error, source)]
+    # Jinja would take `{{ if .X }}` and `{{ end }}` for names.
+    if any(_GO.match(source, offset) for offset in pieces.outputs):
+        return None, [*faults, _told(ValueError(), source)]
     builder = _Builder(source, pieces, faults)
     try:
         steps = builder.body(tree.body, Scope())
@@ -81,7 +89,7 @@ def _without_bad_outputs(source: str) -> tuple[list[Fault], str]:
             _JINJA.parse(found[0])
         except (TemplateSyntaxError, ValueError, RecursionError) as error:
             fault = _told(error, found[0])
-            if len(found[0]) < 6 or len(faults) == 10:
+            if len(found[0]) < 6 or len(faults) == _MAX_BAD:
                 break
             faults.append(Fault(found.start() + max(fault.offset, 0), fault.message, fault.expected))
             text = text[: found.start()] + "{{''" + " " * (len(found[0]) - 6) + "}}" + text[found.end() :]
@@ -236,7 +244,7 @@ class _Builder:
 
     def refuse(self, node: nodes.Node) -> None:
         offset = 0
-        for _ in range(node.lineno - 1):
+        for _ in range((node.lineno or 1) - 1):
             offset = self.source.find("\n", offset) + 1
         tag = self.source.find("{%", offset)
         word = re.match(r"\{%[-+]?\s*(\w+)", self.source[max(tag, 0) :])

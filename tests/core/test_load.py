@@ -1,0 +1,586 @@
+"""Text in, definitions out, or everything that is wrong with it at its place."""
+
+import pytest
+
+from formicary.runner.core.definition import JOB_KEYS_NOT_YET, TASK_KEYS_NOT_YET, TRIGGERS_NOT_YET, WORDS_NOT_YET
+from formicary.runner.core.errors import DefinitionError
+from formicary.runner.core.keys import JOB, TASK
+from formicary.runner.core.load import attempt, load, plan
+from formicary.runner.core.names import names_for
+
+
+def one(text):
+    (found,) = load(text, path="ci.yml")
+    return found
+
+
+def good(text):
+    found = one(text)
+    assert not found.problems, "\n".join(map(str, found.problems))
+    return found.definition
+
+
+def bad(text):
+    found = one(text)
+    assert found.problems and found.definition is None
+    return found.problems
+
+
+def names(params=None, tainted=(), **more):
+    return names_for(None, built_in={"JobID": 7}, params=params or {}, tainted_params=frozenset(tainted), **more)
+
+
+def refused(call):
+    with pytest.raises(DefinitionError) as caught:
+        call()
+    return caught.value.problems
+
+
+SHORT = "job_type: ci\nscript: make\n"
+
+
+def test_a_job_of_one_task():
+    job = good("job_type: ci\ndescription: d\nretry: 2\ntimeout: 5m\nvariables: {A: 1}\nscript: [a, [b, c], ]\n")
+    (task,) = job.tasks
+    assert (task.task_type, task.script, task.retry.attempts, task.variables) == ("ci", ("a", "b", "c"), 2, {"A": 1})
+    assert (job.timeout, task.timeout, job.retry.attempts, job.description) == (300, 300, 0, "d")
+
+
+def test_the_job_gives_defaults_to_its_tasks():
+    job = good("""
+job_type: ci
+tags: [linux]
+environment: {A: a, B: b}
+before_script: [prepare]
+after_script: tidy
+working_dir: src
+method: SHELL
+cache: {paths: [x]}
+tasks:
+  - task_type: one
+    environment: {B: c}
+    tags: [big, ~]
+    script: a
+  - task_type: two
+    before_script: []
+    script: b
+""")
+    one_, two = job.tasks
+    assert one_.environment == {"A": "a", "B": "c"} and one_.tags == ("big",) and one_.before_script == ("prepare",)
+    assert two.before_script == () and two.after_script == ("tidy",) and two.tags == ("linux",)
+    assert two.working_dir == "src" and two.cache[0].paths == ("x",)
+
+
+def test_everything_a_task_may_say():
+    job = good(
+        """
+job_type: ci
+triggers:
+  - push: {branches: [main, "release/*"], tags: v*, paths: [src/**], every_commit: true}
+  - commit:
+cron_trigger: "0 3 * * *"
+timezone: Europe/Berlin
+cron_missed: none
+params: {Version: {default: 3.10, enum: [3.10, 3.11], pattern: "^3"}, Key: {secret: true}, Free: }
+required_params: [Version]
+job_variables: [{name: A, value: 1}, {name: B, value: [x]}]
+skip_if: "{{ GitBranch == 'x' }}"
+max_concurrency: 1
+priority: -3
+retry: 1
+delay_between_retries: 500ms
+retry_backoff_policy: {min: 1s, max: 1h30m, factor: 3, jitter: 0.5}
+tasks:
+  - task_type: a
+    on_completed: b
+    on_failed: FATAL
+    on_exit_code: {2: b, 3: COMPLETED, 4: ERR_NO, SKIPPED: b}
+    script: |
+      one
+      two
+    shell: [bash, -c]
+    checkout: {depth: 0}
+    allow_failure: [1, 2]
+    artifacts: {paths: dist/, exclude: ["*.o"], when: always, expires_after: 90}
+    cache: [{key: "k-{{ GitBranch }}", key_paths: lock, paths: [x], policy: pull}]
+    report_stdout: true
+    except: "{{ JobRetry > 3 }}"
+  - task_type: b
+    dependencies: a
+    always_run: yes
+""".replace("always_run: yes", "always_run: true")
+    )
+    a, b = job.tasks
+    assert job.triggers.push.tags == ("v*",) and job.triggers.commit is not None
+    assert job.params["Version"].default == "3.10" and job.params["Version"].enum == ("3.10", "3.11")
+    assert job.retry.delay == 0.5 and job.retry.backoff.max == 5400 and job.job_variables == {"A": 1, "B": ["x"]}
+    assert job.skip_if == "false" and job.max_concurrency == 1 and job.timezone == "Europe/Berlin"
+    assert {code: target.name for code, target in a.on_exit_code.items()} == {
+        "2": "b",
+        "3": "COMPLETED",
+        "4": "ERR_NO",
+        "SKIPPED": "b",
+    }
+    assert a.script == ("one\ntwo\n",) and a.checkout.depth == 0 and a.allow_failure == (1, 2)
+    assert a.artifacts.paths == ("dist/",) and a.artifacts.expires_after == 90 and a.cache[0].key == "k-main"
+    assert a.except_ == "false" and b.dependencies == ("a",) and b.always_run
+
+
+@pytest.mark.parametrize("text", ["commit: {}", "commit:", "{commit: {}}"])
+def test_a_trigger_may_be_empty(text):
+    nested = text if text.startswith("{") else f"\n  {text}"
+    assert good(f"{SHORT}triggers: {nested}\n").triggers.commit is not None
+
+
+def test_anchors_and_merge_keys():
+    job = good("""
+job_type: ci
+tasks:
+  - &base
+    task_type: a
+    script: &lines [x, y]
+  - <<: *base
+    task_type: b
+    script: [*lines, z]
+""")
+    assert job.tasks[1].script == ("x", "y", "z")
+
+
+def test_where_a_field_is_text_the_source_text_is_taken():
+    """T16: 3.10 stays 3.10, on stays on."""
+    job = good(
+        "job_type: 3.10\nscript: 1\nenvironment: {A: 3.10, B: on, C: 0777, D: ~, E: true}\nvariables: {F: 3.10}\n"
+    )
+    assert job.job_type == "3.10"
+    assert job.tasks[0].environment == {"A": "3.10", "B": "on", "C": "0777", "D": "", "E": "true"}
+    assert job.tasks[0].variables == {"F": "3.10"}
+
+
+def test_several_documents_each_with_its_own_problems():
+    found = load("# head\n---\njob_type: a\nscript: x\n---\njob_type: b\nskript: x\n...\n---\n# nothing\n", path="f")
+    assert [(each.index, each.job_type, len(each.problems)) for each in found] == [(0, "a", 0), (1, "b", 1)]
+    assert {problem.line for problem in found[1].problems} == {7}
+    assert found[0].digest != found[1].digest
+
+
+@pytest.mark.parametrize("text", ["", "# only\n", "---\n---\n", "\n \n"])
+def test_a_file_without_a_job(text):
+    assert "no job" in bad(text)[0].message
+
+
+def test_all_that_is_wrong_is_told_at_once_with_place_and_caret():
+    text = """job_type: ci
+dependancies: 1
+max_concurrency: many
+timeout: 5 minutes
+tasks:
+  - task_type: a
+    script: {x: y}
+    needs: [b]
+    allow_failure: perhaps
+  - script: x
+  - task_type: a
+    artifacts: [x]
+    retry: -1
+    skript: x
+"""
+    found = bad(text)
+    places = {(problem.line, problem.column) for problem in found}
+    assert places == {(2, 1), (3, 18), (4, 10), (7, 13), (9, 20), (10, 5), (12, 16), (13, 12), (14, 5)}
+    shown = str(found[0]).splitlines()
+    assert shown[0].startswith("ci.yml:2:1: `dependancies`")
+    assert shown[1:] == ["    dependancies: 1", "    ^"]
+    assert [problem.line for problem in found] == sorted(problem.line for problem in found)
+    assert all(problem.expected and problem.source for problem in found)
+
+
+def test_an_unknown_key_names_the_nearest():
+    problem = bad("job_type: ci\ntasks:\n- task_type: a\n  script: x\n  dependancies: [b]\n")[0]
+    assert "did you mean `dependencies`?" in problem.expected and problem.line == 5
+
+
+@pytest.mark.parametrize("key", sorted(JOB_KEYS_NOT_YET))
+def test_a_job_key_of_later_is_not_called_misspelt(key):
+    (problem,) = bad(f"{SHORT}{key}: 1\n")
+    assert problem.message.startswith(f"Not supported yet: `{key}`") and problem.line == 3
+
+
+@pytest.mark.parametrize("key", sorted(TASK_KEYS_NOT_YET))
+def test_a_task_key_of_later_is_not_called_misspelt(key):
+    (problem,) = bad(f"job_type: ci\ntasks:\n- task_type: a\n  script: x\n  {key}: 1\n")
+    assert problem.message.startswith(f"Not supported yet: `{key}`") and problem.column == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"triggers: {{{name}: {{}}}}" for name in sorted(TRIGGERS_NOT_YET)),
+        *(f"on_failed: {word}" for word in sorted(WORDS_NOT_YET)),
+        "method: DOCKER",
+        "method: KUBERNETES",
+        "checkout: {lfs: true}",
+        "template: go",
+    ],
+)
+def test_what_comes_later_is_refused_by_name(text):
+    (problem,) = bad(f"{SHORT}{text}\n")
+    assert "ot supported yet" in problem.message and problem.line == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("triggers: {pusch: {}}", "push"),
+        ("triggers: [push]", "push: {}"),
+        ("triggers: [{push: {}}, {push: {}}]", "twice"),
+        ("method: SHEL", "SHELL"),
+        ("timeout: 1 hour", "1h30m"),
+        ("timeout: -5", "duration"),
+        ("timeout: 1d", "duration"),
+        ("max_concurrency: 0", "at least 1"),
+        ("max_concurrency: 1.5", "whole number"),
+        ("cron_missed: newest", "latest"),
+        ("cron_trigger: every day", "field"),
+        ("timezone: Mars/Base", "zone"),
+        ("params: [a]", "mapping"),
+        ("params: {a: {defualt: 1}}", "default"),
+        ("params: {a: {pattern: '('}}", "regular expression"),
+        ("params: {a: {secret: true, default: x}}", "secret"),
+        ("job_variables: [a]", "mapping"),
+        ("job_variables: [{name: a}]", "name and a value"),
+        ("variables: x", "mapping"),
+        ("environment: [a]", "mapping"),
+        ("environment: {A: [b]}", "text"),
+        ("always_run: yes", "true"),
+        ("allow_failure: sometimes", "true"),
+        ("artifacts: x", "mapping"),
+        ("artifacts: {paths: x, when: never}", "onSuccess"),
+        ("cache: {key: x}", "paths"),
+        ("on_exit_code: {ok: a}", "exit code"),
+        ("on_completed: [a]", "list"),
+        ("checkout: maybe", "true"),
+        ("retry: many", "whole number"),
+        ("retry_backoff_policy: {factor: 0.5}", "at least 1"),
+        ("tasks: {a: b}", "list"),
+        ("tasks: []", "no tasks"),
+        ("tasks: [a]", "mapping"),
+        ("template: jinja", "native"),
+        ("tags: {a: b}", "mapping"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_at_its_place(line, words):
+    head = "job_type: ci\n" if line.startswith("tasks") else SHORT
+    problem = bad(f"{head}{line}\n")[0]
+    assert words in f"{problem.message} {problem.expected}"
+    assert problem.line == len(head.splitlines()) + 1 and problem.column >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("script: x", "no `job_type`"),
+        ("job_type: ''\nscript: x", "name is missing"),
+        ("job_type:\nscript: x", "name is missing"),
+        (f"job_type: {'x' * 101}\nscript: x", "101 characters"),
+        ("job_type: [a]\nscript: x", "list"),
+        ("job_type: a", "does nothing"),
+        ("- a", "list"),
+        ("just text", "text"),
+        ("job_type: a\ntasks: []\nscript: x", "key of a task"),
+    ],
+)
+def test_a_job_needs_a_name_and_something_to_do(text, words):
+    assert any(words in problem.message for problem in bad(text))
+
+
+def test_job_type_is_known_though_the_rest_is_not():
+    for text in ("job_type: ci # c\nx: [", 'job_type: "ci"\nscript: {{', "a: b\njob_type: ci\nb: 1"):
+        assert one(text).job_type == "ci" and one(text).problems
+
+
+# --- the graph
+
+
+def test_graph_errors_have_the_place_of_the_value():
+    text = (
+        "job_type: ci\ntasks:\n- task_type: build\n  script: x\n"
+        "  on_completed: biuld2\n- task_type: t\n  needs: [a, build, t]\n"
+    )
+    found = {(problem.line, problem.column): str(problem) for problem in bad(text)}
+    assert set(found) == {(5, 17), (7, 11), (7, 21)}
+    assert "did you mean `build`?" in found[5, 17]
+
+
+def test_a_cycle_is_told_with_both_lines():
+    text = "job_type: ci\ntasks:\n- task_type: a\n  needs: [b]\n- task_type: b\n  needs: [a]\n"
+    (problem,) = bad(text)
+    assert "a" in problem.message and {problem.line, 4, 6} == {4, 6}
+    assert str({4: 6, 6: 4}[problem.line]) in problem.expected
+
+
+def test_two_tasks_of_one_name():
+    found = bad("job_type: ci\ntasks:\n- task_type: a\n  script: x\n- task_type: a\n  script: x\n")
+    assert "two tasks" in found[0].message.lower()
+
+
+def test_more_than_500_tasks_are_refused():
+    assert "500 tasks" in bad("job_type: a\ntasks:\n" + "- {task_type: t, script: x}\n" * 501)[0].message
+
+
+# --- templates
+
+
+MATRIX = """job_type: ci
+params: {Version: {default: "1"}}
+job_variables: {Image: "app:{{ Version }}", Full: "{{ Image }}-x"}
+tasks:
+{% for v in ["3.10", "3.11"] %}
+  - task_type: test-{{ v }}
+    script: "run {{ v }} {{ Full }}"
+    needs: [build]
+{% endfor %}
+  - task_type: build
+    script: echo {{ Later }} {{ GitBranch }}
+"""
+
+
+def test_templates_make_tasks_and_variables_see_params():
+    job = good(MATRIX)
+    assert [task.task_type for task in job.tasks] == ["test-3.10", "test-3.11", "build"]
+    assert job.tasks[0].script == ("run 3.10 app:1-x",) and job.tasks[2].script == ("echo  main",)
+
+
+def test_plan_and_attempt_render_with_their_own_names():
+    planned = plan(MATRIX, 0, names({"Version": "2"}))
+    assert planned.definition.job_variables == {"Image": "app:2", "Full": "app:2-x"}
+    own = names_for(
+        planned.definition,
+        built_in={"GitBranch": "dev"},
+        params={"Version": "2"},
+        outputs={"test-3.10": {"Later": "now"}},
+        task=planned.definition.task("build"),
+    )
+    assert attempt(MATRIX, 0, own, "build").script == ("echo now dev",)
+    assert attempt(MATRIX, 0, own, "test-3.11").script == ("run 3.11 app:2-x",)
+
+
+def test_a_missing_name_is_an_error_at_the_attempt_with_its_place():
+    (problem,) = refused(lambda: attempt(MATRIX, 0, names({"Latr": 1, "GitBranch": "x"}), "build", path="p.yml"))
+    assert (problem.path, problem.line, problem.column) == ("p.yml", 11, 21)
+    assert "`Later`" in problem.message and "did you mean `Latr`?" in problem.expected and "default" in problem.expected
+
+
+def test_a_missing_name_in_what_shapes_the_graph_is_an_error_at_the_plan():
+    text = (
+        "job_type: ci\ntasks:\n- task_type: a\n  script: x\n"
+        "  timeout: '{{ T }}'\n  on_completed: '{{ Next }}'\n- task_type: b\n"
+    )
+    assert good(text).tasks[0].on_completed is None
+    assert [problem.line for problem in refused(lambda: plan(text, 0, names()))] == [5, 6]
+    assert plan(text, 0, names({"T": "5m", "Next": "b"})).definition.tasks[0].timeout == 300
+
+
+def test_a_missing_name_in_control_flow():
+    text = "job_type: ci\ntasks:\n- task_type: a\n  script:\n  - x\n{% if Out %}\n  - y\n{% endif %}\n"
+    assert plan(text, 0, names()).definition.tasks[0].script == ("x",)
+    assert [problem.line for problem in refused(lambda: attempt(text, 0, names(), "a"))] == [6]
+    assert attempt(text, 0, names({"Out": True}), "a").script == ("x", "y")
+    shaped = text + "{% if Other %}\n- task_type: b\n  script: z\n{% endif %}\n"
+    assert [problem.line for problem in refused(lambda: plan(shaped, 0, names()))] == [9]
+
+
+def test_default_opts_out():
+    text = "job_type: ci\nscript: 'echo {{ X | default(\"d\") }}'\n"
+    assert attempt(text, 0, names(), "ci").script == ("echo d",)
+
+
+def test_graph_errors_first_seen_at_the_plan_have_their_place():
+    text = "job_type: ci\ntasks:\n- task_type: a\n  script: x\n  needs: ['{{ N }}']\n- task_type: b\n"
+    good(text)
+    (problem,) = refused(lambda: plan(text, 0, names({"N": "c"}), path="f"))
+    assert (problem.line, problem.column) == (5, 11)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "job_type: ci-{{ GitBranch }}",
+        "job_type: ci\nparams: {A: {default: '{{ X }}'}}",
+        "job_type: ci\nparams:\n{% if X %}\n  A: {}\n{% endif %}\n  B: {}",
+        "{% if true %}\njob_type: ci\n{% endif %}",
+        "job_type: ci\ntriggers: {push: {branches: ['{{ B }}']}}",
+        "job_type: ci\ncron_trigger: '0 {{ H }} * * *'",
+        "job_type: ci\nrequired_params: ['{{ P }}']",
+        "job_type: ci\ntimezone: '{{ Z }}'",
+    ],
+)
+def test_static_keys_hold_no_template(line):
+    found = bad(f"{line}\nscript: x\n")
+    assert any("may not hold a template" in problem.message and problem.line for problem in found)
+
+
+def test_a_template_after_a_static_key_is_none_of_its_business():
+    good("job_type: ci\nparams:\n  A: {}\n{% if X %}\ntags: [a]\n{% endif %}\nscript: x\n")
+
+
+def test_a_value_never_becomes_yaml():
+    text = "job_type: ci\nvariables: {V: '{{ P }}', W: {{ P }}}\nscript: x\n"
+    evil = '"\n- task_type: evil\n  script: [rm]\n# {{ x }}'
+    job = plan(text, 0, names({"P": evil})).definition
+    assert len(job.tasks) == 1 and job.tasks[0].variables == {"V": evil, "W": evil}
+
+
+def test_a_plain_scalar_of_one_token_has_the_type_of_its_text():
+    text = (
+        "job_type: ci\npriority: {{ P }}\n"
+        "variables: {A: {{ P }}, B: '{{ P }}', C: {{ L }}, D: x{{ P }}}\nscript: {{ L }}\n"
+    )
+    job = plan(text, 0, names({"P": "3", "L": ["a", {"b": 1}]})).definition
+    assert job.priority == 3
+    assert job.tasks[0].variables == {"A": 3, "B": "3", "C": ["a", {"b": 1}], "D": "x3"}
+    assert job.tasks[0].script == ("a", '{"b": 1}')
+
+
+def test_tokens_in_keys():
+    text = "job_type: ci\nenvironment: {'{{ K }}_X': 1}\nscript: x\n"
+    assert attempt(text, 0, names({"K": "a: b"}), "ci").environment == {"a: b_X": "1"}
+    twice = "job_type: ci\nenvironment: {'{{ K }}': 1, '{{ L }}': 2}\nscript: x\n"
+    (problem,) = refused(lambda: attempt(twice, 0, names({"K": "a", "L": "a"}), "ci"))
+    assert "twice" in problem.message
+
+
+@pytest.mark.parametrize("key", ["before_script", "script", "after_script", "shell", "working_dir", "tags"])
+@pytest.mark.parametrize("evil", ["$(rm)", "a b", "-x", "a\nb", "'", "é"])
+def test_an_untrusted_value_never_becomes_code(key, evil):
+    """T6"""
+    text = f"job_type: ci\nscript: x\n{key}: '{{{{ Msg }}}}'\n".replace("script: x\nscript", "script")
+    for call in (lambda: attempt(text, 0, names({"Msg": evil}, ["Msg"]), "ci"),):
+        (problem,) = refused(call)
+        assert '"$Msg"' in problem.expected and problem.line
+    attempt(text, 0, names({"Msg": evil}), "ci")
+    attempt(text, 0, names({"Msg": "release/1.2"}, ["Msg"]), "ci")
+
+
+@pytest.mark.parametrize("field", ["key: '{{ M }}'", "key_paths: ['{{ M }}']", "fallback_keys: ['{{ M }}']"])
+def test_cache_keys_are_code(field):
+    """T6"""
+    text = f"job_type: ci\nscript: x\ncache: {{paths: [a], {field}}}\n"
+    assert refused(lambda: attempt(text, 0, names({"M": "a b"}, ["M"]), "ci"))
+
+
+def test_lists_of_outsiders_are_no_code_either():
+    """T6"""
+    for text in (
+        "job_type: ci\nscript: {{ L }}\n",
+        "job_type: ci\nscript:\n{% for x in L %}\n- echo {{ x }}\n{% endfor %}\n- done\n",
+        "job_type: ci\nscript: \"{{ 'safe' if L else '; rm' }} {{ L | join(' ') }}\"\n",
+    ):
+        assert refused(lambda text=text: attempt(text, 0, names({"L": ["ok", "; rm"]}, ["L"]), "ci"))
+
+
+def test_taint_goes_through_variables():
+    """T6"""
+    text = (
+        "job_type: ci\njob_variables: {A: 'x {{ M }}'}\nvariables: {B: '{{ A }}', C: c}\nscript: echo {{ B }} {{ C }}\n"
+    )
+    given = names({"M": ";"}, ["M"])
+    planned = plan(text, 0, given)
+    assert planned.tainted == {"A"} and planned.definition.tasks[0].tainted_variables == {"B"}
+    assert ";" not in planned.definition.tasks[0].script[0]
+    own = names_for(
+        planned.definition,
+        built_in={},
+        params={"M": ";"},
+        tainted_params=frozenset({"M"}),
+        task=planned.definition.tasks[0],
+    )
+    assert {"A", "B"} <= own.tainted
+    (problem,) = refused(lambda: attempt(text, 0, own, "ci"))
+    assert problem.line == 4
+
+
+def test_branch_names_are_tainted_without_being_told():
+    """T6"""
+    text = "job_type: ci\nscript: git checkout {{ GitBranch }}\n"
+    assert attempt(text, 0, names({"GitBranch": "main"}), "ci").script == ("git checkout main",)
+    assert refused(lambda: attempt(text, 0, names({"GitBranch": "$(id)"}), "ci"))
+
+
+def test_sentences_of_outsiders_in_code_are_warned_of_at_load():
+    found = one("job_type: ci\nscript: echo {{ GitCommitMessage }}\n")
+    (warning,) = found.warnings
+    assert warning.severity == "warning" and warning.line == 2 and '"$GitCommitMessage"' in warning.expected
+
+
+def test_a_secret_is_never_in_rendered_text():
+    text = "job_type: ci\nparams: {Key: {secret: true}}\nscript: curl -H {{ Key }}\nvariables: {V: 'a {{ Key }}'}\n"
+    given = names({"Key": "hunter2"}, secret_params=frozenset({"Key"}))
+    planned = plan(text, 0, given)
+    task = attempt(text, 0, given, "ci")
+    assert "hunter2" not in planned.definition.model_dump_json() + task.model_dump_json()
+    from formicary.runner.core.names import fill
+
+    assert fill(task.script[0], given.secrets) == "curl -H hunter2"
+    assert fill(str(task.variables["V"]), given.secrets) == "a hunter2"
+
+
+def test_a_task_may_use_its_own_variables():
+    text = (
+        "job_type: ci\ntasks:\n- task_type: a\n"
+        "  variables: {T: 5m, N: '{{ T }}!'}\n  timeout: '{{ T }}'\n  script: '{{ N }}'\n"
+    )
+    planned = plan(text, 0, names())
+    assert planned.definition.tasks[0].timeout == 300
+    assert attempt(text, 0, names({"T": "9m"}), "a").script == ("5m!",)
+
+
+def test_outputs_win_over_variables_of_the_task():
+    text = "job_type: ci\ntasks:\n- task_type: a\n  variables: {V: own}\n  script: '{{ V }}'\n"
+    own = names_for(None, built_in={}, params={"V": "param"}, outputs={"b": {"V": "out"}})
+    assert attempt(text, 0, own, "a").script == ("out",)
+
+
+def test_constants_are_the_same_object_each_time():
+    text = "job_type: ci\nscript: x\n"
+    assert plan(text, 0, names()) is plan(text, 0, names({"A": 1}))
+    assert attempt(text, 0, names(), "ci") is plan(text, 0, names()).definition.tasks[0]
+
+
+def test_a_wrong_text_raises_at_plan_and_attempt():
+    assert refused(lambda: plan("job_type: [", 0, names()))
+    assert refused(lambda: attempt("job_type: a\nscript: x\n", 0, names(), "nobody"))
+    assert refused(lambda: plan("job_type: a\nscript: x\n", 3, names()))
+
+
+def test_line_ends_and_byte_order_mark():
+    assert good("\ufeffjob_type: ci\r\nscript: |\r\n  a\r\n  b\r\n").tasks[0].script == ("a\nb\n",)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("job_type: a\0", "U+0000"),
+        ("job_type: a\x1b", "U+001B"),
+        ("job_type: \ud800", "UTF-8"),
+        ("job_type: \U0010f000", "reserved"),
+        ("#" * 300_000, "256 KiB"),
+        ("# é" * 100_000, "256 KiB"),
+    ],
+)
+def test_what_no_file_may_hold_is_one_clear_error(text, words):
+    (problem,) = bad(text)
+    assert words in problem.message and problem.expected
+
+
+def test_positions_stay_true_behind_templates():
+    text = (
+        "job_type: ci\ntasks:\n{% for i in [1] %}\n  - task_type: t{{ i }}\n    script: {{ i }}\n"
+        "{% if i -%}\n    nope: {{ i }}{% endif %}\n{% endfor %}\nmore: 1\n"
+    )
+    assert [(problem.line, problem.column) for problem in bad(text)] == [(7, 5), (9, 1)]
+
+
+def test_every_key_is_in_the_table():
+    """The table is what a schema is made of: each key with a shape, none in two lists."""
+    assert not TASK.keys.keys() & TASK_KEYS_NOT_YET and not JOB.keys.keys() & JOB_KEYS_NOT_YET
+    assert all(key.shape for key in (*JOB.keys.values(), *TASK.keys.values()))

@@ -1,0 +1,156 @@
+"""Files as people get them wrong: each gives clear problems or a job, never a traceback, and in bounded time."""
+
+import random
+import resource
+import time
+
+import pytest
+
+from formicary.runner.core.load import load
+
+SEEDS = [
+    """job_type: ci
+description: "build and test"
+triggers:
+  push: {branches: [main, "release/*"], paths: ["src/**"]}
+  commit:
+cron_trigger: "0 3 * * *"
+params:
+  Version: {default: "1.2", description: what, pattern: "^[0-9.]+$"}
+required_params: [Version]
+job_variables:
+  Image: "app:{{ Version }}"
+retry: 2
+delay_between_retries: 15s
+tasks:
+{% for v in ["3.10", "3.11"] %}
+  - task_type: test-{{ v }}
+    before_script: &setup [prepare, "echo ${#A[@]}"]
+    script:
+      - echo {{ v }} {{ Image }}
+      - |
+        if true; then
+        {% if Version == "1.2" %}
+          echo {{ Version | upper }}
+        {% endif %}
+        fi
+    on_completed: publish
+{% endfor %}
+  - task_type: publish
+    script: ['publish "$GitCommitMessage"']
+    artifacts: {paths: [dist/**], when: always, expires_after: 24h}
+    cache: {key: "k-{{ GitBranch }}", paths: [.cache]}
+    environment: {A: "b: c", D: 'e'}
+    allow_failure: [1, 2]
+""",
+    "job_type: small\nscript:\n  - make\n  - make test\ntimeout: 5m\ntags: [linux]\n",
+    """job_type: graph
+tasks:
+- task_type: a
+  script: a
+  on_exit_code: {1: b, 2: FATAL}
+- &b
+  task_type: b
+  script: b
+  needs: [a]
+- <<: *b
+  task_type: c
+  always_run: true
+""",
+]
+CHARS = [*list("{}[]:,-#&*!|>'\"%@`\t\n ?~{%"), "{{", "}}", "{%", "%}", "\x00", "é", "😀", "\U0010f000", "<<: ", "- "]
+
+
+def mutated(random_, text):
+    lines = text.split("\n")
+    for _ in range(random_.randint(1, 3)):
+        kind = random_.randrange(7)
+        at = random_.randrange(len(lines))
+        line = lines[at]
+        where = random_.randint(0, len(line))
+        if kind == 0:
+            lines[at] = line[:where] + random_.choice(CHARS) + line[where:]
+        elif kind == 1:
+            lines[at] = line[:where] + line[where + 1 :]
+        elif kind == 2:
+            lines.insert(at, line)
+        elif kind == 3 and len(lines) > 1:
+            del lines[at]
+        elif kind == 4:
+            lines[at] = " " * random_.randint(0, 8) + line.lstrip()
+        elif kind == 5:
+            other = random_.randrange(len(lines))
+            lines[at], lines[other] = lines[other], lines[at]
+        else:
+            words = line.split(" ")
+            random_.shuffle(words)
+            lines[at] = " ".join(words)
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(240))
+def test_every_mutated_file_gives_clear_problems_or_a_job(seed):
+    random_ = random.Random(seed)
+    text = mutated(random_, SEEDS[seed % len(SEEDS)])
+    found = load(text, path="f.yml")
+    assert found
+    for each in found:
+        assert (each.definition is None) == bool(each.problems)
+        for problem in each.problems:
+            # Only what concerns the whole file has no line.
+            assert problem.line >= 1 or "no job" in problem.message
+            assert problem.line <= text.count("\n") + 1
+            assert problem.message and "Traceback" not in problem.message and "formicary" not in problem.message
+            assert problem.expected, problem
+            if problem.line:
+                written = text.split("\n")[problem.line - 1]
+                assert problem.source == written and problem.column <= len(written) + 1
+
+
+HEAD = "job_type: a\nscript: "
+RUNAWAYS = {
+    "deep flow": HEAD + "[" * 100_000,
+    "deep block": "".join(" " * n + "a:\n" for n in range(700)),
+    "wide": HEAD + "[" + "a," * 120_000 + "]",
+    "unknown keys": "".join(f"k{n}: 1\n" for n in range(20_000)),
+    "loops": HEAD + '"{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}"',
+    "loop bodies": HEAD + '"{% for a in range(99999) %}{{ a + 1 + 1 + 1 + 1 + 1 }}{% endfor %}"',
+    "joins": HEAD + '"{% for a in range(999) %}{{ ' + " ~ ".join(["'" + "x" * 5000 + "'"] * 30) + ' }}{% endfor %}"',
+    "parentheses": HEAD + '"{{ ' + "(" * 5000 + "1" + ")" * 5000 + ' }}"',
+    "sums": HEAD + '"{{ ' + "+".join(["1"] * 5000) + ' }}"',
+    "comparisons": HEAD + '"{{ 1' + "==1" * 9000 + ' }}"',
+    "filters": HEAD + '"{{ 1' + "|string" * 5000 + ' }}"',
+    "bad tags": HEAD + '"' + "{{ . }}" * 30_000 + '"',
+    "some bad tags": HEAD + '"' + "{{ . }}" * 1_500 + '"',
+    "open tags": HEAD + '"' + "{% if " * 30_000 + '"',
+    "long numbers": HEAD + '"{{ 0x' + "f" * 200_000 + ' }}"',
+    "documents": "---\njob_type: a\nscript: '{% for a in range(99999) %}{% endfor %}'\n" * 99,
+    "more documents": ("---\njob_type: a\nscript: [" + "a," * 1100 + "]\n") * 99,
+    "made tasks": "job_type: a\ntasks:\n{% for i in range(9000) %}\n- {task_type: 't{{i}}', script: a}\n{% endfor %}\n",
+    "needs": "job_type: a\ntasks:\n"
+    + "".join(f"- {{task_type: t{n}, needs: [{','.join(f'x{k}' for k in range(80))}]}}\n" for n in range(400)),
+    "some needs": "job_type: a\ntasks:\n" + "".join(f"- {{task_type: t{n}, needs: [x{n}]}}\n" for n in range(500)),
+    "circle": "job_type: a\ntasks:\n"
+    + "".join(f"- {{task_type: t{n}, needs: [t{(n + 1) % 500}]}}\n" for n in range(500)),
+    "growing variable": "job_type: a\nscript: a\njob_variables: {v: '" + "{{ v }}x" * 1000 + "'}\n",
+    "cron": f"{HEAD}a\ncron_trigger: '{'1,' * 100_000}1 * * * *'\n",
+    "zone": f"{HEAD}a\ntimezone: {'x' * 200_000}\n",
+    "pattern": f"{HEAD}a\nparams: {{a: {{pattern: '{'(' * 20_000}'}}}}\n",
+    "merges": "x: &x {"
+    + ",".join(f"a{n}: 1" for n in range(3000))
+    + "}\n"
+    + "".join(f"m{n}: {{<<: *x}}\n" for n in range(99)),
+    "colons": "a: " * 80_000,
+    "questions": "? " * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", RUNAWAYS)
+def test_no_input_runs_away(name):
+    """T13, T16: half a second and 100 MiB at most. CPU time, as the machine may be busy."""
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    found = load(RUNAWAYS[name], path="f.yml")
+    assert time.process_time() - start < 0.5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+    assert any(each.problems for each in found) or name == "comparisons"
+    assert sum(len(each.problems) for each in found) <= 5000

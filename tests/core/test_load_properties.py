@@ -1,0 +1,115 @@
+"""Whatever a value holds, it never changes the structure, and comes back as it was (T6)."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from formicary.runner.core.errors import DefinitionError
+from formicary.runner.core.language.limits import RESERVED_FIRST, SECRET_OPEN, TOKEN_CLOSE, TOKEN_OPEN
+from formicary.runner.core.load import attempt, load, plan
+from formicary.runner.core.names import environment, fill, names_for
+
+STRUCTURE = [
+    "\n",
+    "'",
+    '"',
+    ": ",
+    "- ",
+    "#",
+    "\n- task_type: evil\n",
+    "|",
+    "&a",
+    "*a",
+    "<<: *b",
+    "!!str",
+    "---\n",
+    "...\n",
+]
+TEMPLATES = ["{{", "}}", "{% if %}", TOKEN_OPEN + "0" + TOKEN_CLOSE, SECRET_OPEN, RESERVED_FIRST]
+WORDS = ["null", "true", "0x1F", "1e3", "3.10", "~", "[", "{", "$(rm -rf /)", "`", "\\", "-"]
+CHARACTERS = ["\0", "😀", "\t", "\r", "\u2028", "\x85", "\ufeff"]
+NASTY = st.sampled_from([*STRUCTURE, *TEMPLATES, *WORDS, *CHARACTERS])
+TEXTS = st.one_of(st.text(max_size=40), st.lists(st.one_of(NASTY, st.text(max_size=5)), max_size=6).map("".join))
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**60), 2**60), TEXTS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
+    max_leaves=6,
+)
+
+DEFINITION = """job_type: ci
+job_variables: {J: "{{ P }}"}
+tasks:
+{% for x in [P, "a"] %}
+- task_type: t{{ loop.index }}
+  script: [run, {{ Safe }}]
+  variables:
+    "V": "{{ P }}"
+    W: {{ P }}
+    X: "<{{ J }}>"
+    "{{ P }}_": 1
+  environment:
+    E: {{ P }}
+  description: {{ P }}
+{% endfor %}
+- task_type: last
+  script: echo {{ P }}
+"""
+
+
+def given_names(value, tainted=frozenset(), task=None, job=None):
+    return names_for(job, built_in={}, params={"P": value, "Safe": "s"}, tainted_params=tainted, task=task)
+
+
+@given(TEXTS)
+def test_a_text_never_changes_the_structure_and_comes_back(value):
+    names = given_names(value)
+    planned = plan(DEFINITION, 0, names).definition
+    assert [task.task_type for task in planned.tasks] == ["t1", "t2", "last"]
+    own = given_names(value, task=planned.tasks[0], job=planned)
+    task = attempt(DEFINITION, 0, own, "t1")
+    found = environment(own, task)
+    seen = {name: fill(text, {}) for name, text in {**found.variables, **found.files}.items()}
+    assert task.script == ("run", "s")
+    assert seen["P"] == seen["V"] == seen["W"] == seen["E"] == value
+    assert seen["X"] == f"<{value}>"
+    assert fill(task.description, {}) == value
+    assert len(task.variables) == 4
+
+
+@given(VALUES)
+def test_a_value_of_any_kind_keeps_the_structure(value):
+    planned = plan(DEFINITION, 0, given_names(value)).definition
+    assert [task.task_type for task in planned.tasks] == ["t1", "t2", "last"]
+    if isinstance(value, (list, dict)):
+        assert type(planned.tasks[0].variables["W"]) is type(value)
+
+
+@given(TEXTS)
+def test_a_tainted_value_never_reaches_code(value):
+    names = given_names(value, frozenset({"P"}))
+    plain = value == "" or (
+        not value.startswith("-") and all(char.isascii() and (char.isalnum() or char in "._/@:+=,%-") for char in value)
+    )
+    planned = plan(DEFINITION, 0, names)
+    assert planned.tainted == {"J"}
+    assert planned.definition.tasks[2].script == (f"echo {value if plain else ''}",)
+    try:
+        task = attempt(DEFINITION, 0, names, "last")
+    except DefinitionError as error:
+        assert not plain and '"$P"' in str(error)
+    else:
+        assert plain and task.script == (f"echo {value}",)
+
+
+PIECES = [*"{}%[]:,-#&*!|>'\"\n ab1~?<", "{{ a }}", "{% if a %}", "{% endif %}"]
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from(PIECES), max_size=80).map("".join))
+def test_no_text_makes_load_raise(text):
+    for each in load(f"job_type: a\n{text}", path="f"):
+        assert (each.definition is None) == bool(each.problems)
+
+
+@given(st.text(max_size=200))
+def test_no_unicode_makes_load_raise(text):
+    assert load(text, path="f")
