@@ -7,6 +7,7 @@ that listens everywhere takes those. `Origin: null` is nobody's.
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -52,6 +53,7 @@ class Allowed:
         return origin in self._origins or origin == parse(f"{_SCHEMES.get(scheme, scheme)}://{host}")
 
 
+@lru_cache(maxsize=64)
 def parse(text: str) -> Origin | None:
     """`http://Host:80` as (scheme, host, port); None for what is no such thing."""
     try:

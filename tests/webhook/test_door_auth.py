@@ -4,6 +4,7 @@ import logging
 import re
 import time
 
+import httpx
 import pytest
 from starlette.routing import Route, WebSocketRoute
 
@@ -19,6 +20,7 @@ from formicary.webhook.datafolder import (
     write_server_json,
 )
 from formicary.webhook.login import local_path
+from formicary.webhook.pages.routes import page_routes
 
 LIST = "/api/jobs/requests"
 OPEN = {"/health/live", "/health/ready", "/login", "/hooks/commit"}
@@ -42,6 +44,18 @@ async def test_every_route_but_the_open_ones_wants_a_token(app, client):
                 assert response.status_code == 401, (method, path)
                 assert response.headers["content-type"] == "application/problem+json"
                 assert response.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_every_page_wants_a_session(door):
+    """T17: static files are open, badges are of public repositories only; everything else is not."""
+    door.pages = page_routes(door)
+    transport = httpx.ASGITransport(build_app(door))
+    async with httpx.AsyncClient(transport=transport, base_url=door.settings.url) as client:
+        for route in door.pages:
+            path = re.sub(r"\{\w+(:\w+)?\}", "1", route.path)
+            for method in route.methods:
+                status = (await client.request(method, path)).status_code
+                assert status == (404 if path.startswith(("/static/", "/badges/")) else 401), (method, path)
 
 
 async def test_paths_that_are_not_there_want_a_token_too(client):
@@ -238,8 +252,6 @@ async def test_a_login_code_is_good_for_ten_minutes():
 
 
 async def test_off_loopback_the_cookie_is_secure(door):
-    import httpx
-
     door.settings = type(door.settings)(url="https://ci.example.com", host="127.0.0.1")
     transport = httpx.ASGITransport(build_app(door))
     async with httpx.AsyncClient(transport=transport, base_url="https://ci.example.com") as client:

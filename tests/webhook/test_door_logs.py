@@ -42,7 +42,7 @@ async def end(store, queen, execution, state=State.COMPLETED):
     done = run.model_copy(update={"state": state, "attempts": (attempt,)})
     ended = execution.model_copy(update={"tasks": {"build": done}})
     await store.write(lambda tx: tx.save_execution(ended))
-    queen.changes.publish(Change("task", task_execution_id=attempt.id, state=state))
+    queen.changes.publish(Change("request", request_id=execution.request_id, state=state))
 
 
 async def test_the_raw_log_is_what_the_commands_wrote(client, admin, running):

@@ -214,7 +214,7 @@ async def _pump(
             await write(event("log", _log_event(request, task_execution_id, batch), str(offset)))
         if ended:
             return await write(event("end", _end(task_execution_id, attempt), str(offset)))
-        while not await _changed(subscription, task_execution_id):
+        while not await _changed(subscription, request.id, task_execution_id):
             await write(KEEP_ALIVE)
 
 
@@ -224,12 +224,16 @@ def _attempt(door: Door, task_execution_id: str) -> Attempt | None:
     return found[1] if found else None
 
 
-async def _changed(subscription: Subscription, task_execution_id: str) -> bool:
-    """Wait until something may have changed for this log; False when it is time to say that we are still here."""
+async def _changed(subscription: Subscription, request_id: int, task_execution_id: str) -> bool:
+    """Wait until its log or its request may have changed; False when it is time to say that we are still here."""
     with anyio.move_on_after(KEEP_ALIVE_EVERY):
         while True:
             change = await subscription.next()
-            if change.kind == "missed" or change.task_execution_id == task_execution_id:
+            if (
+                change.kind == "missed"
+                or change.task_execution_id == task_execution_id
+                or change.request_id == request_id
+            ):
                 return True
     return False
 
