@@ -26,7 +26,7 @@ STATIC: Final = {
 }
 #: What a page opened from disk has: nothing that talks to a server.
 STATIC_SITE: Final = ("formicary.css", "formicary.js")
-_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _TONES: Final = {"ok": "#2f9e5b", "bad": "#d93a2f", "run": "#2a8fc7", "wait": "#c79a1b", "off": "#8d8478"}
 
 

@@ -11,7 +11,8 @@ from formicary.site.render import _percent
     ("seconds", "text"),
     [
         (-3, "0 ms"), (0, "0 ms"), (0.0849, "85 ms"), (0.9996, "1.0 s"), (4.2, "4.2 s"), (9.96, "10 s"),
-        (59.6, "1 min"),        (185, "3 min 5 s"), (3600, "1 h"), (3601, "1 h"), (3840, "1 h 4 min"), (2 * 86400 + 3 * 3600 + 59, "2 d 3 h"),
+        (59.6, "1 min"), (185, "3 min 5 s"), (3600, "1 h"), (3601, "1 h"), (3840, "1 h 4 min"),
+        (2 * 86400 + 3 * 3600 + 59, "2 d 3 h"),
     ],
 )  # fmt: skip
 def test_durations_have_at_most_two_units(seconds, text):
