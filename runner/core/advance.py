@@ -162,19 +162,19 @@ def resume(course: Course) -> None:
     course.turn(State.READY, job_retry=execution.job_retry + 1, retry_at=None, deadline=deadline)
     course.wake(deadline, DeadlinePassed())
     for run in list(course.tasks.values()):
-        if not _kept(course, run):
+        if not outcomes.kept(course.graph.nodes[run.name].task, run):
             course.put(
                 run, State.PENDING, reason="", chosen=False, led_to="", because="", excepted=False, failures=0, lost=0
             )
+    set_out(course)
+
+
+def set_out(course: Course) -> None:
+    """Start what can start, given what is kept from before: what that chose stays chosen."""
     for name in course.graph.order:
         choose(course, course.tasks[name].led_to)
     for name in course.graph.order:
         examine(course, name)
-
-
-def _kept(course: Course, run: TaskRun) -> bool:
-    ran = run.state is State.COMPLETED or (run.state is State.SKIPPED and run.excepted)
-    return ran and not course.graph.nodes[run.name].task.allow_start_if_completed
 
 
 def _end(course: Course) -> None:

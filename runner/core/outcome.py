@@ -12,8 +12,10 @@ from zlib import crc32
 from formicary.runner.core.definition import Retry, Target, TaskDefinition
 from formicary.runner.core.errors import (
     ERR_CANCELLED,
+    ERR_DEFINITION,
     ERR_EXIT_CODE,
     ERR_FATAL,
+    ERR_TAINTED,
     ERR_TIMEOUT,
     LOST_CODES,
 )
@@ -22,6 +24,8 @@ from formicary.runner.core.states import SUCCESS, State
 
 #: how often a task is repeated because its ant was lost
 LOST_BUDGET: Final = 3
+#: the definition's own mistakes: the same again, however often the task is retried
+NEVER_RETRIED: Final = frozenset({ERR_DEFINITION, ERR_TAINTED})
 #: the exit code that a skipped task has in `on_exit_code`
 SKIPPED_CODE: Final = "SKIPPED"
 
@@ -136,6 +140,12 @@ def blocks(task: TaskDefinition, run: TaskRun) -> str:
     if run.state is State.CANCELLED or (run.state is State.FAILED and not forgiven(task, run)):
         return run.name
     return ""
+
+
+def kept(task: TaskDefinition, run: TaskRun) -> bool:
+    """Whether another attempt of the job leaves this task as it is: completed, or skipped by its own `except`."""
+    ran = run.state is State.COMPLETED or (run.state is State.SKIPPED and run.excepted)
+    return ran and not task.allow_start_if_completed
 
 
 def delay(retry: Retry, number: int, seed: int, salt: str) -> float:

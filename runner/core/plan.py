@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from formicary.runner.core import outcome as outcomes
-from formicary.runner.core.advance import advance, halt, resume
+from formicary.runner.core.advance import advance, halt, resume, set_out
 from formicary.runner.core.course import Course, may_start, stopped, why_halted
+from formicary.runner.core.definition import TaskDefinition
 from formicary.runner.core.errors import ERR_ANT_LOST, ERR_CANCELLED, ERR_TIMEOUT
 from formicary.runner.core.execution import (
     AntLost,
@@ -41,10 +42,22 @@ from formicary.runner.core.states import ACTIVE, LEASED, TASK_TRANSITIONS, TERMI
 EXCEPTED: Final = "Its `except` says true."
 
 
-def begin(execution_id: int, request_id: int, plan: Plan, now: float) -> Execution:
-    """A new execution of the plan, before its `Begin`."""
-    tasks = {task.task_type: TaskRun(name=task.task_type) for task in plan.definition.tasks}
-    return Execution(id=execution_id, request_id=request_id, created_at=now, tasks=tasks)
+def begin(execution_id: int, request_id: int, plan: Plan, now: float, previous: Execution | None = None) -> Execution:
+    """A new execution of the plan, before its `Begin`. Tasks that `previous` has completed are kept as they are, with
+    their outputs and artifacts; always_run tasks run again."""
+    return Execution(
+        id=execution_id,
+        request_id=request_id,
+        created_at=now,
+        tasks={task.task_type: _first(task, previous) for task in plan.definition.tasks},
+    )
+
+
+def _first(task: TaskDefinition, previous: Execution | None) -> TaskRun:
+    run = previous.tasks.get(task.task_type) if previous else None
+    if run is not None and not task.always_run and outcomes.kept(task, run):
+        return run
+    return TaskRun(name=task.task_type)
 
 
 def decide(
@@ -88,11 +101,7 @@ def _begin(course: Course, event: Begin) -> None:
     if course.execution.deadline is not None or course.execution.next_number > 1:
         return
     course.allow(course.plan.definition.timeout)
-    kept = [name for name, run in course.tasks.items() if run.state in TERMINAL]  # of the execution it goes on from
-    for name in course.graph.roots:
-        if name not in kept:
-            course.start(course.tasks[name])
-    course.ended.extend(kept)
+    set_out(course)
     advance(course)
 
 
@@ -225,6 +234,7 @@ def _may_retry(course: Course, run: TaskRun, node: Node, result: Result) -> bool
     return (
         left
         and not outcomes.lost(result)
+        and result.error_code not in outcomes.NEVER_RETRIED
         and not outcomes.listed(node.task, result)
         and may_start(course.execution, node)
     )

@@ -236,6 +236,13 @@ def test_a_task_that_could_not_be_rendered_fails_before_it_is_claimed():
     assert (run.state, run.execution.error_code) == ("FAILED", "ERR_TAINTED")
 
 
+@pytest.mark.parametrize("code", ["ERR_TAINTED", "ERR_DEFINITION"])
+def test_the_definitions_own_mistakes_are_not_retried(code):
+    run = Run(task(A, retry=Retry(attempts=3)))
+    run.finish(A, Result(error_code=code))
+    assert (run.state, run.started) == ("FAILED", [A])
+
+
 def test_a_success_of_what_nobody_claimed_is_not_believed():
     run = Run(task(A))
     attempt, before = run.attempt(A), run.execution
@@ -506,6 +513,26 @@ def test_no_retry_of_the_job_after_its_timeout():
     run.send(DeadlinePassed())
     run.finish(A, Result(error_code="ERR_TIMEOUT"))
     assert (run.state, run.execution.job_retry) == ("FAILED", 0)
+
+
+# -- a new execution that goes on where another ended -----------------------------------------------------------------
+
+
+def test_a_restart_keeps_what_is_completed_and_what_that_chose():
+    tasks = (task(A, then=B), task(B, needs=("lint",)), task("lint"), task("sweep", always_run=True))
+    first = Run(*tasks).play(test=1)
+    assert first.states == "build=COMPLETED test=FAILED lint=COMPLETED sweep=COMPLETED"
+    again = begin(8, 3, first.plan, 2000.0, previous=first.execution)
+    assert again.tasks[A] == first.execution.tasks[A]
+    again, orders = decide(again, first.plan, Begin(), 2000.0, seed=5)
+    assert orders[1:] == (Offer(8, B, "8-1", 1),)
+    assert again.tasks["sweep"].state is State.PENDING
+
+
+def test_a_restart_with_everything_completed_ends_at_once():
+    first = Run(task(A)).play()
+    again, orders = decide(begin(8, 3, first.plan, 0.0, first.execution), first.plan, Begin(), 0.0, seed=5)
+    assert (again.state, orders[-1]) == ("COMPLETED", Ended(8, State.COMPLETED))
 
 
 # -- what changes nothing ---------------------------------------------------------------------------------------------
