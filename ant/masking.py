@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from formicary.ant.secretforms import MIN_SECRET, all_forms, forms
+from formicary.ant.secretforms import MIN_SECRET, all_forms
 
 MASK: Final = b"***"
 ADD_MASK: Final = b"::add-mask::"
-MAX_ADD_MASK: Final = 64 * 1024
+MAX_ADD_MASK: Final = 16 * 1024
 TOKEN_START: Final = b"fmy_"
-_TOKEN: Final = rb"fmy_[A-Za-z0-9_-]{20,255}"
+_TOKEN: Final = re.compile(rb"fmy_[A-Za-z0-9_-]{20,255}")
 _OPEN_TOKEN: Final = re.compile(rb"fmy_[A-Za-z0-9_-]{0,254}\Z")
 _MAX_TOKEN: Final = 4 + 255
 
@@ -35,19 +35,20 @@ class Masker:
 
     def add(self, secret: str) -> None:
         """One more secret, from now on."""
-        self._learn(forms(secret))
+        self._learn(all_forms((secret,)))
 
     def _learn(self, more: frozenset[bytes]) -> None:
+        """Forms are looked for by their first bytes: such a pattern is compiled quickly, however long they are."""
+        if not more and self._forms:
+            return
         self._forms |= more
-        longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
-        self._pattern = re.compile(b"|".join([*map(re.escape, longest_first), _TOKEN]), re.DOTALL)
-        self._by_start: dict[bytes, list[bytes]] = {}
-        for form in (*self._forms, ADD_MASK):
-            self._by_start.setdefault(form[:MIN_SECRET], []).append(form)
-        self._starts = re.compile(b"(?=(" + b"|".join(map(re.escape, self._by_start)) + b"))", re.DOTALL)
-        starts = (*self._by_start, TOKEN_START)
-        self._short_starts = {start[:length] for start in starts for length in range(1, MIN_SECRET)}
-        self._longest = max(len(form) for form in (*self._forms, ADD_MASK))
+        self._by_head: dict[bytes, list[bytes]] = {}
+        for form in sorted((*self._forms, ADD_MASK), key=len, reverse=True):
+            self._by_head.setdefault(form[:MIN_SECRET], []).append(form)
+        heads = {*self._by_head, TOKEN_START}
+        self._heads = re.compile(b"|".join(re.escape(head) for head in sorted(heads)))
+        self._short_heads = {head[:length] for head in heads for length in range(1, MIN_SECRET)}
+        self._longest = len(max((*self._forms, ADD_MASK), key=len))
 
     def text(self, text: str) -> str:
         """A whole text, masked."""
@@ -112,28 +113,42 @@ class Masker:
     def _mask(self, data: bytes, cut: int, done: int) -> tuple[list[bytes], int]:
         """The bytes before `cut`, masked; forms that overlap are one mask. Bytes before `done` are written already."""
         out: list[bytes] = []
-        search, at = self._pattern.search, 0
-        while (match := search(data, at)) and match.start() < cut:
-            start, end = match.span()
+        search, at = self._heads.search, 0
+        while (match := search(data, at)) and (start := match.start()) < cut:
+            at = start + 1
+            if not (end := self._end_of(data, start, match[0])):
+                continue
             if start >= done:
                 out += (data[done:start], MASK)
             done = max(done, end)
-            at = start + 1
         if done < cut:
             out.append(data[done:cut])
         return out, done
 
+    def _end_of(self, data: bytes, start: int, head: bytes) -> int:
+        """Where the longest form ends that begins at `start`; 0 if none does."""
+        length = next((len(form) for form in self._by_head.get(head, ()) if self._is_at(form, data, start)), 0)
+        end = start + length if length else 0
+        if head == TOKEN_START and (token := _TOKEN.match(data, start)):
+            return max(end, token.end())
+        return end
+
+    def _is_at(self, form: bytes, data: bytes, start: int) -> bool:
+        return data.startswith(form, start) and (form is not ADD_MASK or form in self._forms)
+
     def _open_end(self, data: bytes, shortest: int) -> int:
         """Where in `data` a form may have begun that is not whole yet; the end, if nowhere."""
         size = len(data)
-        first = max(0, size - self._longest)
-        for match in self._starts.finditer(data, first):
+        at = max(0, size - self._longest)
+        while match := self._heads.search(data, at):
             at = match.start()
-            if any(len(form) > size - at and data.endswith(form[: size - at]) for form in self._by_start[match[1]]):
+            rest = data[at:]
+            if any(len(form) > len(rest) and form.startswith(rest) for form in self._by_head.get(match[0], ())):
                 return at
+            at += 1
         if (token := _OPEN_TOKEN.search(data, max(0, size - _MAX_TOKEN))) is not None:
             return token.start()
         for length in range(min(MIN_SECRET - 1, size), shortest - 1, -1):
-            if data[-length:] in self._short_starts:
+            if data[-length:] in self._short_heads:
                 return size - length
         return size

@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus
 
 MIN_SECRET: Final = 4
 """Shorter secrets are not masked: they would be found everywhere."""
+MAX_PIECE: Final = 4096
 
 _SPECIAL_TO_SHELL: Final = re.compile(r"([^\w./,:=@%+-])", re.ASCII)
 
@@ -26,7 +27,17 @@ def forms(secret: str) -> frozenset[bytes]:
 
 
 def all_forms(secrets: Iterable[str]) -> frozenset[bytes]:
-    return frozenset[bytes]().union(*(forms(secret) for secret in secrets))
+    """Of all of them; a very long one is masked piece by piece."""
+    return frozenset[bytes]().union(*(forms(piece) for secret in secrets for piece in _pieces(secret)))
+
+
+def _pieces(secret: str) -> Iterator[str]:
+    """The last piece overlaps the one before, so that none is too short."""
+    if len(secret) <= MAX_PIECE:
+        yield secret
+        return
+    for at in range(0, len(secret), MAX_PIECE):
+        yield secret[at : at + MAX_PIECE] if at + MAX_PIECE <= len(secret) else secret[-MAX_PIECE:]
 
 
 def too_short(secret: str) -> bool:
