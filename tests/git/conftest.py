@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from formicary.runner.git.repository import GitRepository
+
 START = 1_700_000_000
 
 
@@ -98,3 +100,17 @@ def repo(tmp_path):
 @pytest.fixture
 def make_repo(tmp_path):
     return lambda name, *options, bare=False: RepoBuilder(tmp_path / name, *options, bare=bare)
+
+
+@pytest.fixture
+def opened():
+    """Opens repositories and closes them in the end."""
+    repositories = []
+
+    def open_(path):
+        repositories.append(GitRepository.open(path))
+        return repositories[-1]
+
+    yield open_
+    for repository in repositories:
+        repository.close()
