@@ -17,18 +17,16 @@ from formicary.runner.core.states import TERMINAL, State
 from formicary.runner.store.rows import REQUEST
 
 MAX_PAGE: Final = 1000
-#: A search that finds more than this says that it found this many.
-MAX_FOUND: Final = 10_000
+#: Where more are found than this (by words; by ref or commit), the total says that it found this many.
+MAX_FOUND: Final = 1000
+MAX_COUNTED: Final = 10_000
 ORDERS: Final = {"id": "ASC", "created_at": "ASC", "-id": "DESC", "-created_at": "DESC"}
 
-_FOUND: Final = f"""id IN (
-    SELECT id FROM requests WHERE id > (SELECT searched FROM store) AND
-        begins_words(job_type || ' ' || ref || ' ' || [commit] || ' ' || description || ' ' || created_by, :q)
-    UNION ALL
-    SELECT * FROM (
-        SELECT rowid FROM requests_fts WHERE requests_fts MATCH :match ORDER BY rowid DESC LIMIT {MAX_FOUND}
-    )
-)"""
+_INDEXED: Final = "requests_fts CROSS JOIN requests ON requests.id = requests_fts.rowid WHERE requests_fts MATCH :match"
+_FRESH: Final = (
+    "requests.id > (SELECT searched FROM store)",
+    "begins_words(job_type || ' ' || ref || ' ' || [commit] || ' ' || description || ' ' || created_by, :q)",
+)
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -77,17 +75,39 @@ def begins_words(text: str, q: str) -> bool:
 def page_of_ids(wanted: RequestFilter, page: int, page_size: int) -> Statement:
     """Ids of one page, in order."""
     direction = _direction(wanted.order)
-    parameters = {**_parameters(wanted), **window(page, page_size)}
+    texts = [f"{walk.text} ORDER BY {walk.key} {direction} LIMIT :limit + :offset" for walk in _walks(wanted)]
+    merged = " UNION ALL ".join(f"SELECT * FROM ({text})" for text in texts)
+    text = f"{merged} ORDER BY id {direction} LIMIT :limit OFFSET :offset"
+    if len(texts) == 1:
+        text = texts[0].replace("LIMIT :limit + :offset", "LIMIT :limit OFFSET :offset")
+    return Statement(text, {**_parameters(wanted), **window(page, page_size)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """A SELECT of ids that goes along one index, and the column that it goes by."""
+
+    text: str
+    key: str = "requests.id"
+
+
+def _walks(wanted: RequestFilter) -> list[_Walk]:
+    """The walks that together find every request once."""
     tests = _tests(wanted)
-    tail = f"ORDER BY id {direction} LIMIT :limit OFFSET :offset"
-    if len(wanted.states) < 2:
-        return Statement(f"SELECT id FROM requests{_where(tests)} {tail}", parameters)
-    walks = [
-        f"SELECT * FROM (SELECT id FROM requests{_where([*tests, f'state = :state{n}'])} "
-        f"ORDER BY id {direction} LIMIT :limit + :offset)"
-        for n in range(len(wanted.states))
-    ]
-    return Statement(f"{' UNION ALL '.join(walks)} {tail}", parameters)
+    if wanted.q:
+        if wanted.states:
+            tests.append(f"requests.state IN ({_quoted(wanted.states)})")
+        indexed = f"SELECT requests.id AS id FROM {_INDEXED} AND {' AND '.join(['1', *tests])}"
+        return [_Walk(f"SELECT id FROM requests{_where([*_FRESH, *tests])}"), _Walk(indexed, "requests_fts.rowid")]
+    if not wanted.states:
+        return [_Walk(f"SELECT id FROM requests{_where(tests)}")]
+    return [_Walk(f"SELECT id FROM requests{_where([*tests, *_in_state(state)])}") for state in wanted.states]
+
+
+def _in_state(state: State) -> list[str]:
+    """The indexes of ended requests want to be told that it has ended."""
+    test = f"requests.state = '{State(state)}'"
+    return [test, "requests.ended_at IS NOT NULL"] if state in TERMINAL else [test]
 
 
 def rows_of(ids: Sequence[int], order: str) -> Statement:
@@ -112,11 +132,10 @@ def totals(wanted: RequestFilter) -> list[Statement]:
 
 
 def _counted(wanted: RequestFilter) -> Statement:
-    tests = _tests(wanted)
-    if wanted.states:
-        tests.append(f"state IN ({_quoted(wanted.states)})")
-    text = f"SELECT count(*) FROM (SELECT 1 FROM requests{_where(tests)} LIMIT {MAX_FOUND})"
-    return Statement(text, _parameters(wanted))
+    """Counted one by one, up to a limit."""
+    walks = " UNION ALL ".join(walk.text for walk in _walks(wanted))
+    limit = MAX_FOUND if wanted.q else MAX_COUNTED
+    return Statement(f"SELECT count(*) FROM ({walks} LIMIT {limit})", _parameters(wanted))
 
 
 def _count_ended(wanted: RequestFilter, states: Sequence[State]) -> Statement:
@@ -141,25 +160,18 @@ def _scope(wanted: RequestFilter) -> list[str]:
 
 
 def _tests(wanted: RequestFilter) -> list[str]:
-    """The conditions of the filter, several states left out."""
-    tests = _scope(wanted)
+    """The conditions of the filter but for its states and words."""
+    tests = ["requests." + test for test in _scope(wanted)]
     if wanted.ref is not None:
-        tests.append("ref = :ref")
+        tests.append("requests.ref = :ref")
     if wanted.commit is not None:
-        tests.append('"commit" = :commit')
-    if wanted.q:
-        tests.append(_FOUND)
-    if len(wanted.states) == 1:
-        tests.append("state = :state0")
+        tests.append("requests.[commit] = :commit")
     return tests
 
 
 def _parameters(wanted: RequestFilter) -> dict[str, Any]:
-    parameters: dict[str, Any] = {f"state{n}": str(state) for n, state in enumerate(wanted.states)}
-    for name in ("organization_id", "repository_id", "job_type", "ref", "commit"):
-        parameters[name] = getattr(wanted, name)
-    parameters["q"], parameters["match"] = wanted.q, search_words(wanted.q)
-    return parameters
+    names = ("organization_id", "repository_id", "job_type", "ref", "commit", "q")
+    return {name: getattr(wanted, name) for name in names} | {"match": search_words(wanted.q)}
 
 
 def _direction(order: str) -> str:

@@ -110,7 +110,10 @@ CREATE UNIQUE INDEX requests_user_key ON requests (organization_id, user_key)
     WHERE user_key IS NOT NULL AND ended_at IS NULL;
 CREATE INDEX requests_organization ON requests (organization_id);
 CREATE INDEX requests_job_type ON requests (job_type);
-CREATE INDEX requests_repository ON requests (repository_id, job_type);
+CREATE INDEX requests_repository ON requests (repository_id);
+CREATE INDEX requests_repository_job ON requests (repository_id, job_type);
+CREATE INDEX requests_repository_ref ON requests (repository_id, ref);
+CREATE INDEX requests_repository_state ON requests (repository_id, state) WHERE ended_at IS NOT NULL;
 CREATE INDEX requests_state ON requests (state);
 CREATE INDEX requests_ref ON requests (ref);
 CREATE INDEX requests_commit ON requests ("commit");
