@@ -1,0 +1,27 @@
+"""`formicary cancel`: end a request; its always_run tasks still run."""
+
+from __future__ import annotations
+
+import click
+
+from formicary.cli.client import REQUESTS, Api, connected
+from formicary.cli.format import ENDED, state
+
+
+@click.command(short_help="Cancel a request.")
+@click.argument("request_id", metavar="REQUEST", type=click.IntRange(1))
+@click.option("--reason", default="", help="Shown with the request.")
+@connected
+def command(api: Api, request_id: int, reason: str) -> None:
+    """Cancel REQUEST. Its always_run tasks still run; cancel it a second time to end these too.
+
+    \b
+    Examples:
+      formicary cancel 12
+      formicary cancel 12 --reason "wrong branch"
+    """
+    found = api.post(f"{REQUESTS}/{request_id}/cancel", {"reason": reason})
+    if found["state"] in ENDED:
+        click.echo(f"{found['job_type']} {request_id} is {state(found['state'])}")
+    else:
+        click.echo(f"cancelling {found['job_type']} {request_id}; see it end: formicary logs {request_id} -f")
