@@ -325,8 +325,8 @@ class Execute(RuleBasedStateMachine):
             assert not run.chosen or run.attempts
             if task.task_type not in targets and not task.always_run:
                 needs = [tasks[name] for name in (*task.needs, *task.dependencies)]
-                assert bool(run.because) == any(self.blocks(need) for need in needs) or run.attempts
-                assert run.attempts or any(self.blocks(need) for need in needs)
+                blocked = any(self.blocks(need) for need in needs)
+                assert blocked if run.because else run.attempts or blocked
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -369,7 +369,8 @@ def _rest(event):
     return ()
 
 
+# The same runs everywhere. To look for more, raise max_examples and leave derandomize out.
 TestExecute = Execute.TestCase
 TestExecute.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=120, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
