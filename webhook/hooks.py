@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from typing import Final
+from typing import Final, NoReturn
 
 import anyio
 from pydantic import BaseModel
@@ -71,10 +71,12 @@ async def _signer(door: Door, request: Request, body: bytes) -> Repository:
         found = await anyio.to_thread.run_sync(commit.signer, secrets, body, signature)
     else:
         found = commit.signer(secrets, body, signature)
-    return repositories[found] if found is not None else _refuse(door)
+    if found is None:
+        _refuse(door)
+    return repositories[found]
 
 
-def _refuse(door: Door) -> Repository:
+def _refuse(door: Door) -> NoReturn:
     """Wrong signature, no secret, unknown repository: one answer, so that it tells nothing."""
     door.verdicts["bad_signature"] += 1
     logger.warning("a hook call was refused: its signature fits no watched repository")

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from formicary.runner.core.records import DEFAULT_ORGANIZATION, Role, Token
+from formicary.runner.store import Tx
 from formicary.webhook.auth import cookie_name
 from formicary.webhook.caller import SESSION, TOKEN, caller_of, digest_of, is_token, new_token
 from formicary.webhook.forms import form_of
@@ -75,7 +76,14 @@ async def _begin(door: Door, request: Request, like: Token, target: str) -> Resp
             "used_at": now,
         }
     )
-    await door.store.write(lambda tx: tx.add_token(session))
+
+    def begin(tx: Tx) -> None:
+        for old in tx.tokens():
+            if old.name.startswith(SESSION_NAME) and old.expires_at is not None and old.expires_at <= now:
+                tx.delete_token(old.id)
+        tx.add_token(session)
+
+    await door.store.write(begin)
     response = RedirectResponse(local_path(target), 303)
     response.set_cookie(
         cookie_name(door.settings),

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -56,6 +57,8 @@ class AccessLog:
         scope.setdefault("state", {})["request_id"] = request_id
         try:
             await self.app(scope, receive, watched)
+        except ClientDisconnect:
+            pass  # nobody is there to read an answer
         except Exception as error:
             document = lost(error)
             if not status:
@@ -170,7 +173,7 @@ async def read_whole(receive: Receive) -> tuple[bytes, Receive]:
     while more:
         message = await receive()
         if message["type"] != "http.request":
-            break
+            raise ClientDisconnect  # a part of a body is no body
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
     body, given = b"".join(parts), False

@@ -18,6 +18,7 @@ from formicary.runner.core.errors import (
     DefinitionError,
     FormicaryError,
     NotFound,
+    Problem,
     RequestRefused,
     UserError,
     WorldError,
@@ -112,7 +113,7 @@ def handlers(mask: Callable[[str], str]) -> dict[Any, Callable[[Request, Excepti
     return {FormicaryError: handle, ValidationError: handle, HTTPException: handle, ClientDisconnect: gone}
 
 
-def _definition_problem(found: Any) -> FieldProblem:
+def _definition_problem(found: Problem) -> FieldProblem:
     place = f"{found.path}:{found.line}:{found.column}" if found.line else found.path
     return FieldProblem(field=place, reason=f"{found.message} {found.expected}".strip())
 

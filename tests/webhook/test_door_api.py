@@ -223,6 +223,13 @@ async def test_definitions_their_text_and_their_versions(client, admin, definiti
     assert (await client.get("/api/jobs/definitions/nope/yaml", headers=admin)).status_code == 404
 
 
+async def test_a_job_whose_name_holds_a_slash(client, admin, store, definition):
+    await store.write(lambda tx: tx.put_definition(definition.model_copy(update={"job_type": "a/b"})))
+    for name in ("a/b", "a%2Fb"):
+        assert (await client.get(f"/api/jobs/definitions/{name}/yaml", headers=admin)).status_code == 200
+        assert (await client.get(f"/api/jobs/definitions/{name}/versions", headers=admin)).status_code == 200
+
+
 async def test_repositories_and_their_sync(client, admin, as_, repository, definition):
     listed = (await client.get("/api/repos", headers=admin)).json()["records"]
     assert [one["name"] for one in listed] == ["demo"]

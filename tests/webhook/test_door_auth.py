@@ -268,6 +268,15 @@ async def test_a_pasted_token_begins_a_session_that_may_no_more(client, make_tok
     assert token not in response.headers["set-cookie"]
 
 
+async def test_sessions_that_have_ended_are_swept_with_the_next_login(client, door, store):
+    await client.get(f"/login?code={door.codes.new()}")
+    (session,) = store.read().tokens()
+    door.clock = lambda: session.expires_at + 1
+    await client.get(f"/login?code={door.codes.new()}")
+    (newer,) = store.read().tokens()
+    assert newer.id != session.id
+
+
 async def test_a_wrong_pasted_token_begins_nothing(client, store):
     for wrong in ("", "fmy_x", new_token()):
         response = await client.post("/login", data={"token": wrong})

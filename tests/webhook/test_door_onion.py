@@ -142,6 +142,36 @@ async def test_a_body_at_the_limit_is_read(client, admin):
     assert response.status_code != 413
 
 
+@pytest.mark.parametrize("extra", [[], [(b"idempotency-key", b"k")]])
+async def test_half_a_body_is_no_body(app, admin, queen, definition, extra, caplog):
+    """The connection ended before the body did, though what came can be read as JSON."""
+    messages = [{"type": "http.request", "body": b'{"job_type":"ci"}', "more_body": True}]
+    sent = []
+
+    async def receive():
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": LIST,
+        "query_string": b"",
+        "scheme": "http",
+        "headers": [
+            (b"host", b"localhost"),
+            (b"content-type", b"application/json"),
+            (b"authorization", admin["Authorization"].encode()),
+            *extra,
+        ],
+    }
+    await app(scope, receive, send)
+    assert queen.asks == []
+    assert "lost" not in caplog.text
+
+
 # Headers
 
 

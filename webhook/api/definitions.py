@@ -161,7 +161,7 @@ OPERATIONS: Final = (
     Operation("GET", PATH + "/{id:int}", "One definition", show, tag=_TAG, answer=DefinitionView, errors=(404,)),
     Operation(
         "GET",
-        PATH + "/{type}/yaml",
+        PATH + "/{type:path}/yaml",
         "The text that is in force",
         yaml,
         tag=_TAG,
@@ -171,7 +171,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET",
-        PATH + "/{type}/versions",
+        PATH + "/{type:path}/versions",
         "Its versions, newest first",
         versions,
         tag=_TAG,

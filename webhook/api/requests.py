@@ -232,7 +232,7 @@ async def restart(call: Call) -> RequestView:
 
 async def why(call: Call) -> Why:
     request = request_of(call)
-    return Why(id=request.id, state=request.state, why=call.door.queen.why(request.id))
+    return Why(id=request.id, state=request.state, why=call.door.mask(call.door.queen.why(request.id)))
 
 
 async def dot(call: Call) -> Response:

@@ -109,8 +109,8 @@ def _attempt_view(attempt: Attempt) -> AttemptView:
 async def show_list(call: Call) -> Listed[TaskView]:
     request, query = request_of(call), call.query
     execution = _execution(call, request, query.execution)
-    runs = execution.tasks.values() if execution else ()
-    return shared.listed(shared.cut(runs, query), lambda run: view(execution, run))  # type: ignore[arg-type]  # no runs without it
+    views = [view(execution, run) for run in execution.tasks.values()] if execution else []
+    return shared.listed(shared.cut(views, query), lambda one: one)
 
 
 def _execution(call: Call, request: JobRequest, execution_id: int | None) -> Execution | None:
