@@ -105,10 +105,6 @@ def _operation(operation: Operation, references: Reference) -> dict[str, Any]:
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     number, text = {"type": "integer", "minimum": 0}, {"type": "string"}
-        "int": {"type": "integer", "minimum": 0},
-        "path": {"type": "string"},
-        "": {"type": "string"},
-    }
     return [
         {"name": name, "in": "path", "required": True, "schema": number if kind == "int" else text}
         for name, kind in _PARAMETER.findall(operation.path)
