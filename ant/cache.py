@@ -111,7 +111,7 @@ class Caches:
 
     def _prefix(self, cache: Cache) -> str:
         order = self.order
-        whose = f"{order.repository_id}" if order.repository_id is not None else f"none-{order.organization_id}"
+        whose = order.cache_scope or f"none-{order.organization_id}"
         paths = hashlib.sha256("\0".join((self.folder, *cache.paths)).encode()).hexdigest()[:16]
         return f"cache/{whose}/{'trusted' if order.trusted else 'untrusted'}/{paths}/"
 

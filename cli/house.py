@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,8 @@ class Outside:
 
     publisher: Publisher
     effect: Effect
+    start: Callable[[], Awaitable[None]] | None = None
+    """Brings it up to date when the process starts."""
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class House:
     outbox: Outbox
     ant: Ant
     group: TaskGroup
+    told: Sequence[Outside] = ()
     drained: anyio.Event = field(default_factory=anyio.Event)
 
     async def start(self) -> None:
@@ -66,9 +69,15 @@ class House:
         await self.group.start(self.queen.run, name="queen")
         self.group.start_soon(self._work, name="ant")
         await self.group.start(self.reconciler.run, name="reconciler")
-        self.group.start_soon(self.outbox.run, name="outbox")
+        self.group.start_soon(self._tell, name="outbox")
         retention = Retention(self.settings.keep_requests, self.settings.keep_deliveries)
         self.group.start_soon(keep_house, self.store, self.logs, self.objects, retention, time.time, name="retention")
+
+    async def _tell(self) -> None:
+        for one in self.told:
+            if one.start is not None:
+                await one.start()
+        await self.outbox.run()
 
     async def drain(self) -> None:
         """Claim nothing more and return when what runs has ended. Unfinished jobs go on after the next start."""
@@ -122,7 +131,7 @@ async def open_house(
         ant = Ant(bus, executors, objects, settings.work_folder, ant_settings(settings))
         group = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(group.cancel_scope.cancel)
-        yield House(settings, store, logs, objects, sources, queen, reconciler, outbox, ant, group)
+        yield House(settings, store, logs, objects, sources, queen, reconciler, outbox, ant, group, told)
 
 
 def prepare(settings: Settings) -> None:

@@ -87,7 +87,8 @@ def _outside(settings: Settings) -> Any:
     folder = settings.site
 
     def made(store: Store, logs: Logs) -> Sequence[Outside]:
-        return [Outside(SitePublisher(store, folder, logs.folder), site_effect(store))]
+        publisher = SitePublisher(store, folder, logs.folder)
+        return [Outside(publisher, site_effect(store), start=publisher.publish_all)]
 
     return made
 
@@ -167,7 +168,9 @@ def _welcome(house: House, door: Door, say: Any) -> None:
     settings = house.settings
     say(f"  data      {settings.data}")
     if settings.site:
-        say(f"  site      {settings.site / 'index.html'}")
+        public = any(one.visibility == "public" for one in house.store.read().repositories())
+        hint = "" if public else "  (empty: only public repositories are written there; see --public)"
+        say(f"  site      {settings.site / 'index.html'}{hint}")
     say(f"  ant       {settings.hands} hands, workspaces in {settings.work_folder}")
     say(f"  listening {door.settings.url}")
     say(f"  log in    {door.login_link()}  (works once, for ten minutes)")
@@ -202,11 +205,12 @@ async def _drained(house: House, scope: anyio.CancelScope) -> None:
 @click.option("--port", type=int, help="Port to listen on, 0 = any free one.  [default: 7777]")
 @click.option("--url", help="Public address that links use.")
 @click.option("--site", type=click.Path(path_type=Path), help="Also write the pages of public repositories there.")
+@click.option("--public", is_flag=True, help="The repositories named by --repo may be shown to everybody on the site.")
 @click.option("--work", type=click.Path(path_type=Path), help="Where workspaces lie.  [default: DATA-work]")
 @click.option("--hands", type=int, help="How many tasks run at once.  [default: number of processors, at least 2]")
 @click.option("--poll", type=float, help="Seconds between looks at a repository.  [default: 10]")
 @click.option("--verbose", "-v", is_flag=True, help="Say more of what goes on.")
-def command(verbose: bool, **given: Any) -> None:
+def command(verbose: bool, public: bool, **given: Any) -> None:
     """Watch repositories, run the jobs of their .formicary/*.yml, show the pages.
 
     Everything may also stand in formicary.toml, or in the environment as FORMICARY_…
@@ -215,11 +219,13 @@ def command(verbose: bool, **given: Any) -> None:
     Examples:
       formicary serve --repo .
       formicary serve --repo ~/src/app --repo /srv/git/lib.git --data ~/ci --port 8000
-      FORMICARY_HANDS=8 formicary serve --repo . --site public/
+      FORMICARY_HANDS=8 formicary serve --repo . --public --site public/
     """
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
+    if public:
+        given["repo"] = [{"path": path, "visibility": "public"} for path in given["repo"]]
     settings = read_settings(given)
     click.echo("formicary serves:")
     anyio.run(serve, settings)

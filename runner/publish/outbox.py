@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final, Protocol
 
 import anyio
 
 from formicary.runner.core.records import OutboxEntry
 from formicary.runner.publish import Publisher
-from formicary.runner.store import Store
 
 log = logging.getLogger("formicary.publish")
 
@@ -23,10 +22,24 @@ LONGEST_DELAY: Final = 3600.0
 BATCH: Final = 100
 
 
+class Owed(Protocol):
+    """What is owed, as a reader of the store tells it."""
+
+    def outbox_due(self, now: float, limit: int = 100) -> list[OutboxEntry]: ...
+    def outbox_next(self) -> float | None: ...
+
+
+class Ledger(Protocol):
+    """The store, as far as the outbox knows it."""
+
+    def read(self) -> Owed: ...
+    async def write(self, change: Callable[[Any], None]) -> None: ...
+
+
 class Outbox:
     """`wake` it after a commit that owes something; it sleeps until then, or until a failed entry is due again."""
 
-    def __init__(self, store: Store, publishers: Sequence[Publisher], clock: Callable[[], float]) -> None:
+    def __init__(self, store: Ledger, publishers: Sequence[Publisher], clock: Callable[[], float]) -> None:
         self._store = store
         self._publishers = {publisher.kind: publisher for publisher in publishers}
         self._clock = clock
