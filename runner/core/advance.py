@@ -95,15 +95,15 @@ def halt(course: Course) -> None:
         if run.state in TERMINAL or (node.always_run and not hard):
             continue
         if run.state is State.PENDING:
-            _settle(course, run, reason)
+            settle(course, run, reason)
         elif run.state is State.READY:
             course.orders.append(Withdraw(run.attempts[-1].id))
-            _settle(course, run, reason, attempts=run.attempts[:-1])
+            settle(course, run, reason, attempts=run.attempts[:-1])
         elif stopped(course.execution, node):
             course.orders.append(Stop(run.attempts[-1].id, reason))
 
 
-def _settle(course: Course, run: TaskRun, reason: str, **fields: Any) -> None:
+def settle(course: Course, run: TaskRun, reason: str, **fields: Any) -> None:
     """End a task that does not run: cancelled; failed, if an attempt of it has failed; else skipped."""
     if course.execution.cancelled:
         course.put(run, State.CANCELLED, reason=reason, retry_at=None, **fields)

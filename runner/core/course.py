@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from formicary.runner.core import outcome as outcomes
+from formicary.runner.core.errors import ERR_FATAL
 from formicary.runner.core.execution import (
     Attempt,
     DeadlinePassed,
@@ -92,19 +93,21 @@ class Course:
         return all(tasks[name].state in TERMINAL for name in names)
 
     def decisive(self) -> TaskRun | None:
-        """The task that fails the job: the first that ended FAILED and is not forgiven."""
+        """The task that fails the job: the one that said FATAL, else the first that ended FAILED and is not forgiven."""
         nodes = self.graph.nodes
         bad = [
             run
             for run in self.tasks.values()
             if run.state is State.FAILED and not outcomes.forgiven(nodes[run.name].task, run)
         ]
-        return min(bad, key=_ended_at) if bad else None
+        return min(bad, key=_rank) if bad else None
 
 
-def _ended_at(run: TaskRun) -> tuple[float, int]:
+def _rank(run: TaskRun) -> tuple[bool, float, int]:
     last = run.last
-    return (last.ended_at or 0.0, last.fence) if last else (float("inf"), 0)
+    if last is None:
+        return True, float("inf"), 0
+    return last.error_code != ERR_FATAL, last.ended_at or 0.0, last.fence
 
 
 def live(run: TaskRun) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from formicary.runner.core import outcome as outcomes
-from formicary.runner.core.advance import advance, halt, resume, set_out
+from formicary.runner.core.advance import advance, halt, resume, set_out, settle
 from formicary.runner.core.course import Course, may_start, stopped, why_halted
 from formicary.runner.core.definition import TaskDefinition
 from formicary.runner.core.errors import ERR_ANT_LOST, ERR_CANCELLED, ERR_TIMEOUT
@@ -176,15 +176,17 @@ def _executing(course: Course, event: Executing) -> None:
 
 
 def _offer_returned(course: Course, event: OfferReturned) -> None:
-    """D3: nothing has run, so no budget is used. A task that is told to stop ends here."""
+    """D3: nothing has run, so no budget is used. Where nothing new may start any more, the task ends here."""
     found = _newest(course, event.task_execution_id, event.fence)
     if found is None or found[1].state is State.EXECUTING:
         return
-    run, node = found[0], course.graph.nodes[found[0].name]
-    if may_start(course.execution, node):
+    run = found[0]
+    if may_start(course.execution, course.graph.nodes[run.name]):
         course.offer_again(run)
     else:
-        _over(course, run, found[1], Result(error_code=ERR_CANCELLED))
+        settle(course, run, why_halted(course), attempts=run.attempts[:-1])
+        course.ended.append(run.name)
+        advance(course)
 
 
 def _ant_lost(course: Course, event: AntLost) -> None:

@@ -349,6 +349,14 @@ def test_a_returned_offer_is_made_again_with_a_new_fence():
     assert run.send(OfferReturned("7-2", 2)) == ()
 
 
+def test_an_offer_that_comes_back_too_late_is_not_made_again():
+    run = Run(task(A, codes={"3": "FATAL"}), task(B)).claim(A)
+    run.send(Claimed("7-2", 2, "ant-2"))
+    run.finish(A, 3)
+    assert run.send(OfferReturned("7-2", 2)) == (Ended(7, State.FAILED),)
+    assert run.states == "build=FAILED test=SKIPPED"
+
+
 # -- cancel -----------------------------------------------------------------------------------------------------------
 
 
@@ -459,6 +467,15 @@ def test_after_fatal_nothing_new_starts_and_running_tasks_finish():
     run.finish(B, 1)
     assert (run.state, run.states) == ("FAILED", "build=FAILED test=FAILED fix=SKIPPED ship=SKIPPED")
     assert (run.execution.job_retry, run.execution.error_code) == (0, "ERR_FATAL")
+
+
+def test_a_retry_that_fatal_ends_is_not_what_the_job_failed_for():
+    run = Run(task(A, retry=Retry(attempts=2, delay=60.0)), task(B, codes={"3": "FATAL"}))
+    run.finish(A, 1)
+    run.now += 5.0
+    run.finish(B, 3)
+    assert (run.state, run.states) == ("FAILED", "build=FAILED test=FAILED")
+    assert run.execution.error_message == "task `test` failed with exit code 3 (ERR_FATAL)"
 
 
 # -- the job's own retry ----------------------------------------------------------------------------------------------
