@@ -23,7 +23,7 @@ from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
 from formicary.runner.core.language.run import Doubt
 from formicary.runner.core.reader import Reader, Unread, When
-from formicary.runner.core.shapes import variables
+from formicary.runner.core.shapes import UNKNOWN, variables
 
 _NOT_YET: Final = JOB_KEYS_NOT_YET | TASK_KEYS_NOT_YET
 _TASKS: Final = Key(lambda reader, node: node, "tasks")
@@ -103,8 +103,10 @@ class Document:
                     self.reader.tell(
                         key, f"`{key.text}` is a key of a task, not of a job with tasks", "move it to a task"
                     )
-            allowed = [(key, value) for key, value in root.pairs if key.text not in _TASK_ONLY]
-            root = MappingNode(root.start, root.end, allowed)
+        unwanted = _TASK_ONLY if full else frozenset()
+        # `.name: &name …` is where people keep what anchors share.
+        allowed = [(key, value) for key, value in root.pairs if key.text not in unwanted and key.text[:1] != "."]
+        root = MappingNode(root.start, root.end, allowed)
         return (FULL if full else SHORT).read(self.reader, root)
 
     # --- its tasks
@@ -155,8 +157,6 @@ class Document:
             if _value(node, "task_type") is None:
                 reader.tell(node, "This task has no `task_type`", "name it: `task_type: test`")
             return None
-        if not fields["task_type"]:
-            fields["task_type"] = UNKNOWN
         return TaskDefinition(**_task_fields(fields, job))
 
     def _task_fields_of(self, node: MappingNode) -> dict[str, Any]:
@@ -267,9 +267,6 @@ class Document:
 
 
 MAX_EDGES: Final = 5_000
-
-UNKNOWN: Final = "{{…}}"
-"""The name of a task, at load, that is made of nothing known yet."""
 
 
 def _value(node: Node | None, name: str) -> Node | None:

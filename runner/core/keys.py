@@ -47,7 +47,7 @@ from formicary.runner.core.shapes import (
 
 @dataclass(frozen=True)
 class Key:
-    """What one key takes. `shape` is a word of SHAPES, or names a table of keys within it."""
+    """What one key takes. `shape` is a word for it, or names the table of keys within it."""
 
     read: Read
     shape: str
@@ -56,6 +56,13 @@ class Key:
     code: bool = False
     field: str = ""
     """The field of the model, where it is called otherwise."""
+
+
+#: A key of these shapes without a value says nothing; an empty list or text is a value.
+ABSENT_IF_EMPTY: Final = frozenset(
+    {"count", "integer", "number", "duration", "flag", "artifacts", "artifacts_when", "cache_policy", "cron_missed"}
+    | {"checkout", "backoff", "method", "allow_failure", "exit_codes", "triggers", "template"}
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,8 @@ class Table:
             row = self.keys.get(name)
             if row is None:
                 self._refuse(reader, name, key)
+                continue
+            if row.shape in ABSENT_IF_EMPTY and reader.empty(value):
                 continue
             try:
                 found[row.field or name] = read(reader, row, value)

@@ -13,22 +13,23 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
-from formicary.runner.core.definition import JobDefinition, TaskDefinition
+from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
 from formicary.runner.core.document import FULL, Document
 from formicary.runner.core.errors import DefinitionError, Problem
 from formicary.runner.core.language import source
-from formicary.runner.core.language.limits import MAX_FAULTS, Budget, Fault
+from formicary.runner.core.language.limits import MAX_FAULTS, MAX_NODES, MAX_RENDERED, Budget, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.render import Compiled, Rendered, compile_document, end_of
 from formicary.runner.core.names import JOB_VARIABLE, PARAM, TASK_VARIABLE, Names
 from formicary.runner.core.reader import Enough, Reader, Unread, When
 from formicary.runner.core.samples import SAMPLE_NAMES
 
-_CACHED_CHARACTERS: Final = 4 * 1024 * 1024
+_CACHED_CHARACTERS: Final = 2 * 1024 * 1024
 _CACHED_FILES: Final = 256
 _PASSES: Final = 4
 """A job variable may be made of another; so often the text is rendered until they stay the same."""
 _MAX_SOURCE_LINE: Final = 400
+_NONE: Final[frozenset[str]] = frozenset()
 _JOB_TYPE: Final = re.compile(
     r"""^job_type:[ \t]+(?:"([^"\n]+)"|'([^'\n]+)'|([^\s#'"{\[][^#\n]*?))[ \t]*(?:#.*)?$""", re.M
 )
@@ -66,6 +67,8 @@ class _Unit:
     compiled: Compiled
     constant: Planned | None = None
     tasks: dict[str, TaskDefinition] = field(default_factory=dict)
+    defaults: dict[str, Value] = field(default_factory=dict)
+    """Those of its params, once they are known: they are static, so a rendering may begin with them."""
 
     @property
     def text(self) -> str:
@@ -116,10 +119,16 @@ class _Files:
             self.characters += len(text)
         self.entries[text] = found
         while len(self.entries) > _CACHED_FILES or (self.characters > _CACHED_CHARACTERS and len(self.entries) > 1):
+            self._forget_oldest()
+        return found
+
+    def _forget_oldest(self) -> None:
+        try:
             oldest = next(iter(self.entries))
             del self.entries[oldest]
-            self.characters -= len(oldest)
-        return found
+        except (KeyError, RuntimeError, StopIteration):
+            return  # another thread was faster
+        self.characters -= len(oldest)
 
 
 _files: Final = _Files()
@@ -170,6 +179,7 @@ def _loaded(unit: _Unit, text: str, path: str, index: int, budget: Budget) -> Lo
         job_type = _guess(unit.text)
         return Loaded(path, index, text, _digest(text, index), None, unit.problems(faults, path), (), job_type)
     unit.keep(Planned(job, job.tainted_variables))
+    unit.defaults = {name: param.default for name, param in job.params.items() if param.default is not None}
     told = unit.problems(warnings, path, "warning")
     return Loaded(path, index, text, _digest(text, index), job, (), told, job.job_type)
 
@@ -179,7 +189,9 @@ def plan(text: str, index: int, names: Names, *, path: str = "") -> Planned:
     unit = _unit(text, index, path)
     if unit.constant is not None:
         return unit.constant
-    job, faults, _ = _read(unit, names, When.PLAN, Budget())
+    # Tasks that are shaped by variables of their own are rendered one by one.
+    budget = Budget(rendered=8 * MAX_RENDERED, nodes=8 * MAX_NODES)
+    job, faults, _ = _read(unit, names, When.PLAN, budget)
     if faults or job is None:
         raise DefinitionError(unit.problems(faults, path))
     planned = Planned(job, job.tainted_variables)
@@ -217,6 +229,9 @@ def _reader(unit: _Unit, rendered: Rendered, when: When, names: Names) -> Reader
 
 def _settled(unit: _Unit, names: Names, budget: Budget, task_type: str = "") -> tuple[Rendered, Names]:
     """A rendering whose own variables and defaults are among the names that it was made with. Raises Fault."""
+    names = names.under(
+        {name: value for name, value in unit.defaults.items() if names.rank(name) < PARAM}, _NONE, PARAM
+    )
     for _ in range(_PASSES):
         rendered = unit.compiled.render(names.values, names.tainted, budget)
         if rendered.run is None:

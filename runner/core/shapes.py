@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from formicary.runner.core import cron
 from formicary.runner.core.definition import MAX_NAME, METHODS, METHODS_NOT_YET, WORDS_NOT_YET, Target, Value
@@ -13,6 +13,9 @@ from formicary.runner.core.language.nodes import Node, Scalar, Sequence
 from formicary.runner.core.reader import Reader, Unread
 
 Read = Callable[[Reader, Node], Any]
+UNKNOWN: Final = "{{…}}"
+"""The name of a task, at load, that is made of something not known yet."""
+_EXIT_CODE: Final = re.compile(r"-?[0-9]{1,9}|SKIPPED|COMPLETED|FAILED")
 
 
 def fits(low: int | None = None, high: int | None = None) -> Read:
@@ -26,7 +29,9 @@ def one_of(*words: str) -> Read:
 
 def name_of(reader: Reader, node: Node) -> str:
     text = reader.text(reader.scalar(node)).strip()
-    if reader.empty(node) or (not text and not (isinstance(node, Scalar) and node.token)):
+    if isinstance(node, Scalar) and node.token and reader.lenient and reader.unknown(node):
+        return UNKNOWN
+    if not text or reader.empty(node):
         reader.fail(node, "A name is missing here", "write a name")
     if len(text) > MAX_NAME:
         reader.fail(node, f"This name has {len(text)} characters", f"use at most {MAX_NAME}")
@@ -58,7 +63,7 @@ def names(reader: Reader, node: Node) -> tuple[str, ...]:
 def exit_codes(reader: Reader, node: Node) -> dict[str, Target]:
     found: dict[str, Target] = {}
     for code, key, value in reader.pairs(reader.mapping(node, "on_exit_code")):
-        if not code.lstrip("-").isdigit() and code not in ("SKIPPED", "COMPLETED", "FAILED"):
+        if not _EXIT_CODE.fullmatch(code):
             reader.tell(key, f"`{code[:60]}` is not an exit code", "write a number, such as `1: repair`, or `SKIPPED`")
             continue
         chosen = reader.attempt(partial(target, reader, value), None)
@@ -79,11 +84,16 @@ def texts(reader: Reader, node: Node) -> dict[str, str]:
     found: dict[str, str] = {}
     if reader.empty(node):
         return found
-    for name, _, value in reader.pairs(reader.mapping(node)):
+    reader.tainted = False
+    for name, key, value in reader.pairs(reader.mapping(node)):
+        if reader.tainted:
+            # `environment` may set PATH and its like: whoever names a variable there runs what he wants (T7).
+            reader.tell(key, "What outsiders can write may not name a variable of the environment", "use `variables`")
         try:
             found[name] = reader.string(value)
         except Unread:
-            continue
+            pass
+        reader.tainted = False
     return found
 
 

@@ -171,7 +171,8 @@ def test_the_loop_variable_hides_a_tainted_name_only_in_the_loop():
 
 
 def test_lines_with_nothing_but_statements_leave_nothing_behind():
-    text = "a:\n  {% if true %}\n  - x\n  {% endif %}\n  {% for i in [1] %}{% if i %}\n  - y\n  {% endif %}{% endfor %}\nb\n"
+    text = "a:\n  {% if true %}\n  - x\n  {% endif %}\n"
+    text += "  {% for i in [1] %}{% if i %}\n  - y\n  {% endif %}{% endfor %}\nb\n"
     assert filled(text) == "a:\n  - x\n  - y\nb\n"
 
 

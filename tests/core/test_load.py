@@ -584,3 +584,49 @@ def test_every_key_is_in_the_table():
     """The table is what a schema is made of: each key with a shape, none in two lists."""
     assert not TASK.keys.keys() & TASK_KEYS_NOT_YET and not JOB.keys.keys() & JOB_KEYS_NOT_YET
     assert all(key.shape for key in (*JOB.keys.values(), *TASK.keys.values()))
+
+
+def test_outsiders_name_no_variable_of_the_environment():
+    """T7: `environment` may set PATH."""
+    text = "job_type: ci\nscript: x\nenvironment: {'{{ K }}': 1, B: '{{ K }}'}\n"
+    assert refused(lambda: attempt(text, 0, names({"K": "PATH"}, ["K"]), "ci"))
+    assert attempt(text, 0, names({"K": "PATH"}), "ci").environment == {"PATH": "1", "B": "PATH"}
+
+
+def test_many_tasks_may_be_shaped_by_variables_of_their_own():
+    text = "job_type: ci\ntasks:\n{% for i in range(60) %}\n- task_type: t{{ i }}\n"
+    text += "  variables: {T: '{{ i }}m'}\n  timeout: '{{ T }}'\n  script: x\n{% endfor %}\n# " + "x" * 20_000
+    assert [task.timeout for task in plan(text, 0, names()).definition.tasks] == [60.0 * n for n in range(60)]
+
+
+def test_plans_of_several_names_do_not_mix():
+    text = "job_type: ci\nparams: {P: {default: d}}\njob_variables: {V: '{{ P }}'}\nscript: echo {{ V }}\n"
+    for value in ("a", "b", "a"):
+        assert plan(text, 0, names({"P": value})).definition.tasks[0].script == (f"echo {value}",)
+    assert plan(text, 0, names()).definition.tasks[0].script == ("echo d",)
+
+
+def test_a_key_without_a_value_says_nothing():
+    job = good(
+        "job_type: ci\nscript: x\ntimeout:\nretry: ~\nartifacts:\ncheckout:\ntags:\nallow_failure: null\nmethod:\n"
+    )
+    assert job.tasks[0] == good(SHORT.replace("make", "x")).tasks[0]
+
+
+def test_an_empty_list_takes_a_default_back():
+    text = "job_type: ci\nbefore_script: [a]\ntags: [b]\ntasks:\n"
+    text += "- task_type: t\n  before_script:\n  tags: []\n  script: x\n"
+    assert (good(text).tasks[0].before_script, good(text).tasks[0].tags) == ((), ())
+
+
+def test_keys_with_a_dot_hold_what_anchors_share():
+    text = ".base: &base {timeout: 5m, script: x}\njob_type: ci\ntasks:\n- {<<: *base, task_type: a}\n"
+    assert good(text).tasks[0].timeout == 300
+
+
+def test_names_made_of_what_is_not_known_yet_are_no_doubles():
+    text = "job_type: ci\ntasks:\n"
+    text += "- {task_type: 'a-{{ X }}', script: x}\n- {task_type: 'a-{{ Y }}', script: x, needs: [a-1]}\n"
+    assert len(good(text).tasks) == 2
+    assert plan(text, 0, names({"X": 1, "Y": 2})).definition.tasks[1].task_type == "a-2"
+    assert refused(lambda: plan(text, 0, names({"X": 2, "Y": 2})))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from formicary.runner.core.language.limits import Budget, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
@@ -12,7 +12,8 @@ from formicary.runner.core.language.nodes import Node, Scalar, Sequence, compose
 from formicary.runner.core.language.run import Doubt, Run, Token
 from formicary.runner.core.language.template import Template, parse
 
-_TREES_KEPT = 4
+_BIG: Final = 32 * 1024
+_TREES_KEPT: Final = 8
 """Parsed trees kept for each document: texts that control flow made, tokens included, seen before."""
 
 
@@ -61,11 +62,12 @@ class Compiled:
             raise
 
     def _tree(self, text: str, budget: Budget) -> Node | None:
-        if text in self.trees:
-            return self.trees[text]
+        known = self.trees.get(text)
+        if known is not None:
+            return known
         tree = compose(text, budget)
-        while len(self.trees) >= _TREES_KEPT:
-            self.trees.pop(next(iter(self.trees)), None)
+        if len(self.trees) >= (_TREES_KEPT if len(text) < _BIG else 1):
+            self.trees.clear()
         self.trees[text] = tree
         return tree
 

@@ -116,7 +116,10 @@ class Run:
         value, missing, fault = self._value(about, evaluate)
         if value is UNDEFINED:
             value = ""
-        text = text_of(value)
+        try:
+            text = text_of(value)
+        except RecursionError:
+            value, text, fault = "", "", Fault(about.offset, "This value is nested too deeply", "make it flatter")
         tainted = not self.tainted.isdisjoint(about.names)
         mark = f"{TOKEN_OPEN}{len(self.tokens)}{TOKEN_CLOSE}"
         self.tokens.append(Token(value, text, about, tainted, missing, fault))
