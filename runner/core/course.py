@@ -93,7 +93,7 @@ class Course:
         return all(tasks[name].state in TERMINAL for name in names)
 
     def decisive(self) -> TaskRun | None:
-        """The task that fails the job: the one that said FATAL, else the first that ended FAILED and is not forgiven."""
+        """The task that fails the job: the one that said FATAL, else the first FAILED one not forgiven."""
         nodes = self.graph.nodes
         bad = [
             run
