@@ -37,7 +37,7 @@ class Commands:
         self._keep(data)
 
     def close(self) -> None:
-        """The output has ended, maybe without a newline."""
+        """The output, or that of an item, has ended, maybe without a newline."""
         if self._tail:
             self._obey(self._tail)
         self._tail = b""

@@ -38,7 +38,9 @@ class Log:
         self.commands = Commands()
         self._backlog = Backlog(spool)
         self._offset = self._out = 0
-        self._cut = self._closed = self._full = False
+        self._cut = self._closed = False
+        self.full = False
+        """The disk had no room for what the queen had not taken yet: the log is not whole."""
         self.disowned = False
         """The queen takes no more of this attempt's log: it is not the newest."""
         self._more = anyio.Event()
@@ -48,6 +50,7 @@ class Log:
 
     def cmd(self, text: str) -> None:
         self._out_now(self.masker.idle())
+        self.commands.close()  # what an item writes first begins a line
         self._frame("cmd", self.masker.text(text).encode("utf-8", "surrogateescape"))
 
     def sys(self, text: str) -> None:
@@ -74,17 +77,17 @@ class Log:
             self._out += len(data)
             self._frame("out", data)
         elif not self._cut:
-            self._cut = True
+            self._cut, self._out = True, self._max
             self._frame("out", data[:room])
             self._frame("sys", f"The log is longer than {self._max} bytes; the rest is left out.".encode())
 
     def _frame(self, stream: Stream, data: bytes) -> None:
-        if self._full or self.disowned:
+        if self.full or self.disowned:
             return
         try:
             self._backlog.append(frame(time.time(), stream, data))
         except OSError:
-            self._full = True  # no room on the disk either: what is there is sent, the rest is lost
+            self.full = True
         self._wake()
 
     def _wake(self) -> None:

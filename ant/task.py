@@ -179,7 +179,10 @@ class Task:
                 return Outcome(None, error.code, str(error))
             self._script_began = True
             group.start_soon(self._say_executing, name="report executing")
-            return await session.run((*task.before_script, *task.script), self._log)
+            outcome = await session.run((*task.before_script, *task.script), self._log)
+            if not outcome.ok:
+                self._log.sys(outcome.error_message)
+            return outcome
         if time.cancelled_caught:
             text = f"The task did not finish within its timeout of {duration(task.timeout)} and was ended."
             return self._ended(ERR_TIMEOUT, text)
@@ -250,6 +253,8 @@ class Task:
     async def _kept(self, outcome: Outcome) -> Result:
         refs, outcome = await self._artifacts(outcome)
         self._log.close()
+        if self._log.full:
+            self._warnings.append("The log is not whole: the queen was away, and the ant's disk had no room for it.")
         outputs, warnings = keep.outputs(self._place, self._log.commands.outputs)
         mask = self._masker.text
         return Result(
