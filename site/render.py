@@ -8,16 +8,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from formicary.site import times
 from formicary.site.links import Link
 from formicary.site.logview import Closed, Item, Opened, Shown
 from formicary.site.status import Status
-from formicary.site.views import JobView, LogView, RepositoryView, RequestView, View
+from formicary.site.views import Cell, JobView, LogView, RepositoryView, RequestRow, RequestView, View
 
 STATIC: Final = {
     "formicary.css": "text/css; charset=utf-8",
@@ -42,7 +43,6 @@ class Chrome:
     run: str = ""
     restart: str = ""
     cancel: str = ""
-    user: str = ""
     logout: str = ""
 
 
@@ -67,8 +67,23 @@ def render_group(item: Opened) -> str:
 
 
 def _macro(name: str, items: Iterable[Item]) -> str:
-    module = _environment().get_template("macros.html").make_module({"link": None})
-    return "".join(getattr(module, name)(item) for item in items)
+    macro = getattr(_macros(), name)
+    return "".join(macro(item) for item in items)
+
+
+@lru_cache(maxsize=8192)
+def _row(row: RequestRow, href: str, repository: bool) -> Markup:
+    """A row stands on many pages, and hardly ever changes."""
+    return Markup(_macros().run(row, href, repository))  # the macro has escaped
+
+
+@lru_cache(maxsize=8192)
+def _cell(cell: Cell, href: str) -> Markup:
+    return Markup(_macros().cell(cell, href))  # the macro has escaped
+
+
+def _macros() -> Any:
+    return _environment().get_template("macros.html").module
 
 
 @lru_cache(maxsize=1)
@@ -125,6 +140,7 @@ def _environment() -> Environment:
     environment.filters.update(
         stamp=times.stamp, shown=times.shown, duration=times.duration, size=times.size, percent=_percent
     )
+    environment.globals.update(row_html=_row, cell_html=_cell)
     environment.tests.update(
         opened=lambda item: isinstance(item, Opened),
         closed=lambda item: isinstance(item, Closed),
