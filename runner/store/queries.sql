@@ -96,9 +96,14 @@ SELECT params FROM request_secrets WHERE request_id = :request_id
 -- A request has ended: its secrets go.
 DELETE FROM request_secrets WHERE request_id = :request_id
 
--- name: reserve_execution
--- Take the next execution id; the body follows in the same transaction.
-INSERT INTO executions (request_id, organization_id, body) VALUES (:request_id, :organization_id, '') RETURNING id
+-- name: next_execution
+-- The id of the next execution; no id is ever given twice.
+SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'executions'), 0) + 1
+
+-- name: add_execution
+-- A new execution.
+INSERT INTO executions (id, request_id, organization_id, ended_at, body)
+VALUES (:id, :request_id, :organization_id, :ended_at, :body)
 
 -- name: save_execution
 -- The execution as it is now.
@@ -112,17 +117,20 @@ UPDATE executions SET body = :body WHERE id = :id AND request_id = :request_id
 -- One execution.
 SELECT body FROM executions WHERE id = :id
 
--- name: execution_ended
--- Whether an execution has ended: one row with its end, or NULL while it lives.
-SELECT ended_at FROM executions WHERE id = :id
+-- name: request_to_begin
+-- What a new execution must know of its request, and whether that has a live one already.
+SELECT organization_id, user_key, (
+    SELECT id FROM executions WHERE executions.id = requests.execution_id AND executions.ended_at IS NULL
+) FROM requests WHERE id = :id
 
 -- name: executions_of_request
 -- A request's executions, oldest first.
 SELECT body FROM executions WHERE request_id = :request_id ORDER BY id LIMIT 1000
 
 -- name: live_executions
--- Ids of the executions that have not ended.
-SELECT id FROM executions WHERE ended_at IS NULL ORDER BY id LIMIT 100000
+-- Ids of the executions that have not ended: those that lead a live request.
+SELECT execution_id FROM requests WHERE state IN ({live_states}) AND execution_id IS NOT NULL
+ORDER BY execution_id LIMIT 100000
 
 -- name: add_plan
 -- The plan of an execution, once.
@@ -154,8 +162,9 @@ WHERE task_execution_id = :task_execution_id AND fence = :fence AND ant_id = :an
 DELETE FROM leases WHERE task_execution_id = :task_execution_id
 
 -- name: drop_leases
--- An execution has ended.
-DELETE FROM leases WHERE execution_id = :execution_id
+-- An execution has ended: the leases of its task executions (`<execution id>-<n>`) go.
+DELETE FROM leases
+WHERE task_execution_id > :execution_id || '-' AND task_execution_id < :execution_id || '.'
 
 -- name: repositories
 -- Every repository.

@@ -166,7 +166,6 @@ CREATE TABLE executions (
     body TEXT NOT NULL
 );
 CREATE INDEX executions_request ON executions (request_id);
-CREATE INDEX executions_live ON executions (id) WHERE ended_at IS NULL;
 
 CREATE TABLE plans (
     execution_id INTEGER PRIMARY KEY REFERENCES executions (id) ON DELETE CASCADE,
@@ -177,6 +176,7 @@ BEGIN
     SELECT RAISE(ABORT, 'a plan never changes');
 END;
 
+-- Few: one a running task. Found by execution through their key, which begins with its number.
 CREATE TABLE leases (
     task_execution_id TEXT PRIMARY KEY,
     organization_id TEXT NOT NULL,
@@ -187,7 +187,6 @@ CREATE TABLE leases (
     fence INTEGER NOT NULL,
     deadline REAL NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX leases_execution ON leases (execution_id);
 
 CREATE TABLE artifacts (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -88,7 +88,7 @@ class SqliteTx(CatalogueTx):
             raise LostError(f"A request does not end as {state}.")
         if request.ended_at is not None:
             raise Conflict(f"Request {request_id} has ended already: it is {request.state}.")
-        self._refuse_live_execution(request)
+        self._to_begin(request_id)
         values = {"reason": reason, "error_code": error_code, "error_message": error_message}
         move(JOB_TRANSITIONS, request.state, state)
         self._execute(SQL["end_request"], {**values, "id": request_id, "state": str(state), "ended_at": self.now})
@@ -98,16 +98,18 @@ class SqliteTx(CatalogueTx):
         request = self._request_to_change(request_id)
         if request.ended_at is None:
             raise Conflict(f"Request {request_id} has not ended: it is {request.state}.")
-        self._alive_again(request, "reopen_request", {"id": request_id, "keep": keep, "reason": f"restarted by {by}"})
+        self._alive_again(
+            request.user_key, "reopen_request", {"id": request_id, "keep": keep, "reason": f"restarted by {by}"}
+        )
         return self._request_to_change(request_id)
 
-    def _alive_again(self, request: JobRequest, name: str, values: Mapping[str, Any]) -> None:
+    def _alive_again(self, user_key: str | None, name: str, values: Mapping[str, Any]) -> None:
         """Bring a request back to life, unless its user_key is another live one's by now."""
         try:
             self._execute(SQL[name], values)
         except sqlite3.IntegrityError as error:
             raise Conflict(
-                f"Another request with the user_key {request.user_key} is alive; wait until it has ended."
+                f"Another request with the user_key {user_key} is alive; wait until it has ended."
             ) from error
 
     def _request_to_change(self, request_id: int) -> JobRequest:
@@ -116,28 +118,33 @@ class SqliteTx(CatalogueTx):
             raise NotFound(f"There is no request {request_id}.")
         return request
 
-    def _refuse_live_execution(self, request: JobRequest) -> None:
-        if request.execution_id is None:
-            return
-        (ended_at,) = self._row("execution_ended", {"id": request.execution_id}) or (self.now,)
-        if ended_at is None:
-            raise Conflict(f"Request {request.id} has a live execution ({request.execution_id}); cancel it first.")
+    def _to_begin(self, request_id: int) -> tuple[str, str | None]:
+        """A request's organization and user_key. Raises NotFound, or Conflict where it has a live execution."""
+        row = self._row("request_to_begin", {"id": request_id})
+        if row is None:
+            raise NotFound(f"There is no request {request_id}.")
+        organization_id, user_key, live = row
+        if live is not None:
+            raise Conflict(f"Request {request_id} has a live execution ({live}); cancel it first.")
+        return organization_id, user_key
 
     # Executions
 
     def create_execution(self, request_id: int, make: Callable[[int], Execution], plan: Plan) -> Execution:
-        request = self._request_to_change(request_id)
-        self._refuse_live_execution(request)
-        keys = {"request_id": request_id, "organization_id": request.organization_id}
-        (execution_id,) = self._row("reserve_execution", keys)
+        organization_id, user_key = self._to_begin(request_id)
+        (execution_id,) = self._row("next_execution", {})
         execution = make(execution_id)
         if (execution.id, execution.request_id) != (execution_id, request_id):
             raise LostError(f"Execution {execution_id} of request {request_id} was made with other numbers.")
+        values = {"id": execution_id, "request_id": request_id, "organization_id": organization_id}
+        ended_at = self._end_of(execution) if execution.state in TERMINAL else None
+        self._execute(SQL["add_execution"], {**values, "ended_at": ended_at, "body": _json(execution)})
         self._execute(SQL["add_plan"], {"execution_id": execution_id, "body": _json(plan)})
-        started = {"request_id": request_id, "execution_id": execution_id, "started_at": execution.started_at}
-        self._alive_again(request, "request_takes_execution", {**started, "state": str(execution.state)})
+        self._alive_again(user_key, "request_takes_execution", _request_values(execution))
         self.learnt.plans[execution_id] = plan
-        self._save(execution)
+        self.learnt.executions[execution_id] = execution
+        if ended_at is not None:
+            self._close(execution)
         return execution
 
     def save_execution(self, execution: Execution) -> None:
@@ -148,7 +155,6 @@ class SqliteTx(CatalogueTx):
             self._tell_request(execution)
 
     def _save(self, execution: Execution) -> None:
-        """Write the body. A live execution leaves the index of live ones alone."""
         values: dict[str, Any] = {"id": execution.id, "request_id": execution.request_id, "body": _json(execution)}
         name = "save_live_execution"
         if execution.state in TERMINAL:
