@@ -125,7 +125,7 @@ async def open_house(
             sources,
             queen.changes,
             created=queen.created,
-            registered=queen.clockwork.look,
+            registered=queen.registered,
             poll=settings.poll,
         )
         ant = Ant(bus, executors, objects, settings.work_folder, ant_settings(settings))
@@ -149,7 +149,7 @@ def ant_settings(settings: Settings) -> AntSettings:
         hands=settings.hands,
         tags=frozenset(settings.tags),
         embedded=True,
-        path=DEFAULT_PATH,
+        path=settings.path or DEFAULT_PATH,
         limits=limits,
         uid_range=task_uids(settings.task_uids),
         drain_timeout=settings.drain,

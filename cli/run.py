@@ -6,6 +6,7 @@ with the other processes of this machine, so it may run beside a server.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import tempfile
@@ -202,6 +203,7 @@ def command(job: str | None, task: str, param: Sequence[tuple[str, str]], data: 
     loaded, definition = find(tree, job, task)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
-    settings = read_settings({"data": data, "hands": hands}, folder=tree)
+    # Whoever runs a job by hand has the tools on the PATH that they use themselves.
+    settings = read_settings({"data": data, "hands": hands, "path": os.environ.get("PATH")}, folder=tree)
     ended = anyio.run(run, settings, Local(tree, loaded, definition, task, params_of(param)))
     sys.exit(0 if ended.state in SUCCESS else 1)

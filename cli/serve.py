@@ -100,6 +100,7 @@ def _door(house: House, settings: Settings, url: str, port: int) -> Door:
         reconciler=house.reconciler,
         objects=house.objects,
         data=settings.data,
+        mask=house.queen.mask,
         settings=DoorSettings(url=url, host=settings.host, port=port),
     )
     door.pages = page_routes(door)

@@ -48,6 +48,7 @@ class Settings(BaseModel):
     poll: float = Field(10.0, gt=0)
     hands: int = Field(default_factory=lambda: max(os.cpu_count() or 1, 2), ge=1, le=1000)
     tags: tuple[str, ...] = ()
+    path: str = ""
     grace: float = Field(10.0, ge=0)
     drain: float = Field(600.0, ge=0)
     keep_requests: float = Field(90.0, gt=0)

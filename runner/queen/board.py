@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -129,6 +129,12 @@ class Board:
             for offer in [one for one in self.offers.values() if one.live is live]:
                 del self.offers[offer.task_execution_id]
         return live
+
+    def relimit(self, key: JobKey, max_concurrency: int) -> None:
+        """What waits of this job goes by the newest definition's limit."""
+        for number, waiting in self.waiting.items():
+            if waiting.job_key == key and waiting.max_concurrency != max_concurrency:
+                self.waiting[number] = replace(waiting, max_concurrency=max_concurrency)
 
     def running(self) -> Running:
         return Running(by_job=self._by_job, by_organization=self._by_organization)

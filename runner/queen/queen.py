@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,7 @@ from formicary.runner.core.errors import ERR_CANCELLED, ERR_DEFINITION, Conflict
 from formicary.runner.core.execution import AntLost, CancelAsked, Plan
 from formicary.runner.core.load import load
 from formicary.runner.core.plan import outstanding
-from formicary.runner.core.records import JobRequest, Version
+from formicary.runner.core.records import Definition, JobRequest, Version
 from formicary.runner.core.schedule import Limits, Waiting
 from formicary.runner.core.states import LEASED, TERMINAL, State
 from formicary.runner.queen.ask import Ask
@@ -39,6 +40,8 @@ log = logging.getLogger("formicary.queen")
 
 REMEMBERED_VERSIONS: Final = 512
 EMBEDDED: Final = "embedded"
+SHORTEST_SECRET: Final = 4
+OWN_TOKEN: Final = re.compile(r"fmy_[A-Za-z0-9_-]{20,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,28 @@ class Queen:
             if request.state is State.PENDING:
                 await self._wait(request)
             self._changed(request, request.state)
+
+    def registered(self, definitions: Iterable[Definition]) -> None:
+        """These definitions have changed: their timers, and the limits of what waits, follow."""
+        definitions = list(definitions)
+        self.clockwork.look(definitions)
+        for definition in definitions:
+            found = self._version(definition.version_id) if definition.version_id else None
+            if found and found[1]:
+                self._board.relimit(
+                    (definition.organization_id, definition.repository_id, definition.job_type),
+                    found[1].max_concurrency,
+                )
+            self.changes.publish(Change("definition", definition.organization_id, definition.repository_id))
+        self._engine.ring()
+
+    def mask(self, text: str) -> str:
+        """The text without the secrets of what runs, for whatever leaves by another way than a task's log (T8)."""
+        for live in self._board.live.values():
+            for secret in live.secrets.values():
+                if len(secret) >= SHORTEST_SECRET:
+                    text = text.replace(secret, "***")
+        return OWN_TOKEN.sub("***", text)
 
     async def cancel(self, request_id: int, *, by: str, reason: str = "") -> JobRequest:
         """End it: running tasks are stopped, always_run tasks still run; a second cancel ends those too.
