@@ -27,11 +27,12 @@ from formicary.runner.core.shapes import UNKNOWN, variables
 
 _NOT_YET: Final = JOB_KEYS_NOT_YET | TASK_KEYS_NOT_YET
 _TASKS: Final = Key(lambda reader, node: node, "tasks")
-FULL: Final = Table("a job", {**JOB.keys, **DEFAULTS, "tasks": _TASKS}, _NOT_YET)
+_FULL: Final = {**JOB.keys, **DEFAULTS, "tasks": _TASKS}
+_TASK_ONLY: Final = TASK.keys.keys() - _FULL.keys()
+FULL: Final = Table("a job", _FULL, _NOT_YET, frozenset(_TASK_ONLY))
 """A job with `tasks`."""
 SHORT: Final = Table("a job", {**TASK.keys, **JOB.keys}, _NOT_YET)
 """A job that is its only task."""
-_TASK_ONLY: Final = TASK.keys.keys() - FULL.keys.keys()
 _JOB_FIELDS: Final = frozenset(JobDefinition.model_fields)
 _TASK_FIELDS: Final = frozenset(TaskDefinition.model_fields)
 #: A block of the source that holds one of these shapes the graph.

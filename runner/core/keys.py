@@ -72,6 +72,8 @@ class Table:
     what: str
     keys: Mapping[str, Key]
     not_yet: frozenset[str] = frozenset()
+    elsewhere: frozenset[str] = frozenset()
+    """Keys of other mappings that people mean here; only to tell what is nearest."""
 
     def read(self, reader: Reader, node: Node) -> dict[str, Any]:
         """The fields that could be read; whatever could not is told. Raises Unread where this is no mapping."""
@@ -97,7 +99,7 @@ class Table:
                 key, f"Not supported yet: `{name}` is part of the language, but not of this version", "remove it"
             )
             return
-        near = nearest(name, [*self.keys, *self.not_yet])
+        near = nearest(name, [*self.keys, *self.not_yet, *self.elsewhere])
         keys = ", ".join(sorted(self.keys))
         reader.tell(key, f"`{name[:60]}` is not a key of {self.what}", near or f"its keys are {keys}")
 

@@ -272,7 +272,7 @@ class Reader:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             limits = f"from {low} to {high}" if high < MAX_INT else f"of at least {low}" if low > -MAX_INT else ""
             wanted = f"a whole number {limits}".strip()
-            self.fail(node, f"`{text[:60]}` is not {wanted}", f"write {wanted}")
+            self.fail(node, f"`{text[:60]}` is not {wanted}", "write digits only, such as `2`")
         return value
 
     def number(self, node: Node, low: float = 0.0) -> float:

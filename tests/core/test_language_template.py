@@ -249,3 +249,18 @@ def test_a_secret_cannot_be_changed_or_compared():
 def test_names_are_known_before_a_rendering():
     template, _ = parse("{{ a.b }}{% if c %}{% for d in e %}{{ d }}{{ f | default(g) }}{% endfor %}{% endif %}")
     assert template.names == {"a", "c", "e", "f", "g"}
+
+
+def test_bad_statements_do_not_hide_the_rest():
+    text = "{% if a = b %}x{% elif ( %}y{% endif %}{% for x of y %}{% endfor %}{% do x %}{{ | }}{{ a ** b }}"
+    template, found = parse(text)
+    assert template is not None
+    assert sorted(fault.offset for fault in found) == [
+        text.index(piece) for piece in ("{% if a", "{% elif", "{% for x", "{% do", "{{ |", "{{ a **")
+    ]
+
+
+def test_what_is_in_raw_is_not_blamed():
+    text = "{% raw %}{{ a b }}{% endraw %}{{ c d }}{% raw %}{{ | }}{% endraw %}"
+    _, found = parse(text)
+    assert [fault.offset for fault in found] == [text.index("{{ c")]

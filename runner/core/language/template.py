@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from jinja2 import TemplateSyntaxError, nodes
@@ -34,7 +35,17 @@ _GO: Final = re.compile(
 )
 _MAX_BAD: Final = 10
 """So many bad outputs are told; after that nothing more is looked for."""
-_OUTPUT: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+#: Tags by themselves, to find the bad ones; bounded, as some are never closed.
+_TAG: Final = re.compile(
+    r"\{\{(?P<output>.{0,999}?)\}\}|\{%[-+]?\s{0,99}+(?P<keyword>\w{0,99}+)(?P<rest>.{0,999}?)%\}", re.DOTALL
+)
+_RAW: Final = re.compile(r"\{%[-+]?\s{0,99}+(raw|endraw)\b")
+#: Statements that open or close something: blanking one would only make another error.
+_STATEMENTS: Final = frozenset(
+    {"else", "endif", "endfor", "raw", "endraw", "set", "endset", "macro", "endmacro", "block", "endblock", "call"}
+    | {"endcall", "filter", "endfilter", "with", "endwith", "autoescape", "endautoescape", "include", "import", "from"}
+    | {"extends"}
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ def parse(source: str) -> tuple[Template | None, list[Fault]]:
     except Fault as fault:
         return None, [fault]
     except (TemplateSyntaxError, ValueError, RecursionError) as error:
-        faults, source = _without_bad_outputs(source)
+        faults, source = _without_bad_tags(source)
         if len(faults) >= _MAX_BAD:
             return None, faults
         if faults:
@@ -80,27 +91,69 @@ def parse(source: str) -> tuple[Template | None, list[Fault]]:
     return template, faults
 
 
-def _without_bad_outputs(source: str) -> tuple[list[Fault], str]:
-    """The faults of single `{{ … }}`, and a source of the same length without them, so that the rest can be checked."""
+def _without_bad_tags(source: str) -> tuple[list[Fault], str]:
+    """The faults of single tags, and a source of the same length without them, so that the rest can be checked."""
     faults: list[Fault] = []
     text = source
-    for found in list(_OUTPUT.finditer(source))[:MAX_TAGS]:
-        try:
-            _JINJA.parse(found[0])
-        except (TemplateSyntaxError, ValueError, RecursionError) as error:
-            fault = _told(error, found[0])
-            if len(found[0]) < 6 or len(faults) == _MAX_BAD:
-                break
-            faults.append(Fault(found.start() + max(fault.offset, 0), fault.message, fault.expected))
-            text = text[: found.start()] + "{{''" + " " * (len(found[0]) - 6) + "}}" + text[found.end() :]
+    for found in islice(_TAG.finditer(_without_raw(source)), MAX_TAGS):
+        fault, instead = _checked(found)
+        if fault is None:
+            continue
+        if len(instead) > len(found[0]):
+            break
+        faults.append(fault)
+        text = text[: found.start()] + instead + text[found.end() :]
+        if len(faults) == _MAX_BAD:
+            break
     return faults, text
+
+
+def _without_raw(source: str) -> str:
+    """What is between raw and endraw is no tag, whatever it looks like."""
+    parts, start, inside = [], 0, False
+    for found in _RAW.finditer(source):
+        if (found[1] == "raw") is inside:
+            continue
+        parts.append(" " * (found.start() - start) if inside else source[start : found.start()])
+        start, inside = found.start(), not inside
+    parts.append(" " * (len(source) - start) if inside else source[start:])
+    return "".join(parts)
+
+
+def _checked(tag: re.Match[str]) -> tuple[Fault | None, str]:
+    """What is wrong with one tag by itself, and what of its length may stand there instead."""
+    keyword, inside = tag["keyword"], "output" if tag["output"] is not None else "rest"
+    if inside == "output":
+        sample, filler = tag[0], "''"
+    elif keyword in ("if", "elif"):
+        sample, filler = f"{{% if{tag['rest']}%}}{{% endif %}}", " ''"
+    elif keyword == "for":
+        sample, filler = f"{{% for{tag['rest']}%}}{{% endfor %}}", " a in''"
+    elif keyword is None or keyword in _STATEMENTS:
+        return None, ""
+    else:
+        sample, filler = tag[0], ""
+    try:
+        _JINJA.parse(sample)
+    except (TemplateSyntaxError, ValueError, RecursionError) as error:
+        fault = _told(error, tag[0])
+        fault.offset = tag.start()
+        head = tag[0][: tag.start(inside) - tag.start()] + filler
+        instead = head.ljust(len(tag[0]) - 2) + tag[0][-2:] if filler else " " * len(tag[0])
+        return fault, instead
+    return None, ""
+
+
+def _whole_tag(source: str, start: int) -> str:
+    end = source.find("}}", start)
+    return source[start : end + 2 if start < end < start + 60 else start + 20].split("\n")[0]
 
 
 def _told(error: Exception, source: str) -> Fault:
     if go := _GO.search(source):
         return Fault(
             go.start(),
-            f"This file looks like Go templates (`{go[0].strip()}`), and it is read as a native one",
+            f"This file looks like Go templates (`{_whole_tag(source, go.start())}`), and it is read as a native one",
             "write `template: go` on the job to keep them, `{{ Name }}` in native style, {% raw %} around literal text",
         )
     if not isinstance(error, TemplateSyntaxError):
