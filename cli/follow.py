@@ -74,7 +74,7 @@ class Follower:
             if self.logs:
                 await self._follow_logs(group, task)
             self._tell_retried(task)
-            now = (task["state"], len(task["attempts"]))
+            now = ("EXECUTING" if task["state"] == "STARTED" else task["state"], len(task["attempts"]))
             if self._seen.get(task["task_type"]) != now:
                 self._seen[task["task_type"]] = now
                 changed = True

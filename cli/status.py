@@ -102,7 +102,7 @@ def _facts(request: Json) -> list[tuple[str, str]]:
         ("  ref", _ref(request)),
         ("  params", params),
         ("  took", took(request["started_at"], request["ended_at"])),
-        ("  error", click.style(_error(request), fg="red")),
+        ("  error", _error(request)),
     ]
 
 
@@ -112,7 +112,8 @@ def _own(name: str) -> bool:
 
 
 def _error(request: Json) -> str:
-    return " ".join(part for part in (request["error_code"], one_line(request["error_message"])) if part)
+    text = " ".join(part for part in (request["error_code"], one_line(request["error_message"])) if part)
+    return click.style(text, fg="red") if text else ""
 
 
 def _task(task: Json) -> tuple[str, ...]:
