@@ -28,6 +28,7 @@ HISTORY: Final = 60
 STRIP: Final = 20
 _LOOK_BACK: Final = 200
 _BRANCHES: Final = 30
+_NO_ANSWER: Final = "It cannot be read at the moment."
 _LIVE: Final = (State.READY, State.STARTED, State.EXECUTING)
 _ENDED: Final = tuple(sorted(TERMINAL))
 _HELD: Final = (State.PENDING, State.PAUSED, State.MANUAL_APPROVAL_REQUIRED)
@@ -49,7 +50,7 @@ def repository(source: Source, name: str) -> RepositoryView:
     definitions = source.reader.definitions(repository_id=found.id)
     return RepositoryView(
         id=found.id,
-        card=_card_of(found, past, definitions),
+        card=_card_of(found, past, definitions, source.outside),
         tracked_branch=short_ref(found.tracked_branch),
         synced_commit=found.synced_commit[:9],
         synced_at=found.synced_at,
@@ -139,10 +140,12 @@ def _shape(source: Source, definition: Definition | None, past: Sequence[JobRequ
 
 def _card(source: Source, one: Repository) -> RepositoryCard:
     past = source.reader.requests(repository_id=one.id, page_size=STRIP * 2).records
-    return _card_of(one, past, source.reader.definitions(repository_id=one.id))
+    return _card_of(one, past, source.reader.definitions(repository_id=one.id), source.outside)
 
 
-def _card_of(one: Repository, past: Sequence[JobRequest], definitions: Sequence[Definition]) -> RepositoryCard:
+def _card_of(
+    one: Repository, past: Sequence[JobRequest], definitions: Sequence[Definition], outside: bool
+) -> RepositoryCard:
     newest: dict[str, JobRequest] = {}
     for request in past:
         if _tracked(one, request):
@@ -152,7 +155,7 @@ def _card_of(one: Repository, past: Sequence[JobRequest], definitions: Sequence[
     return RepositoryCard(
         name=one.name,
         state=one.state,
-        error=one.error,
+        error=_NO_ANSWER if one.error and outside else one.error,
         visibility=one.visibility,
         health=_unavailable() if one.state == "unavailable" else worst(looks),
         summary=_summary(one, definitions),

@@ -27,7 +27,8 @@ def why(request: JobRequest, execution: Execution | None, allowed: frozenset[str
         return sentence(f"Cancelled. {execution.cancel_reason}" if execution.cancel_reason else "Cancelled")
     if execution.state is State.PENDING and execution.retry_at is not None:
         return f"The whole job is tried again at {times.shown(execution.retry_at)}."
-    return sentence(reason or request.reason or execution.error_message or _PLAIN[execution.state])
+    said = _telling(reason) or request.reason or execution.error_message
+    return sentence(said or _PLAIN[execution.state])
 
 
 _PLAIN: Final[Mapping[State, str]] = {
@@ -36,6 +37,11 @@ _PLAIN: Final[Mapping[State, str]] = {
     State.MANUAL_APPROVAL_REQUIRED: "Waits for a person to approve it",
     State.SKIPPED: "Skipped",
 }
+
+
+def _telling(reason: str) -> str:
+    """The queen's words, unless they only repeat the state that stands beside them."""
+    return "" if reason.startswith("it is ") and reason.removeprefix("it is ").isupper() else reason
 
 
 def sentence(text: str) -> str:
@@ -54,7 +60,7 @@ def first_failed(execution: Execution, allowed: frozenset[str]) -> tuple[TaskRun
 
 
 def _without_run(request: JobRequest, reason: str) -> str:
-    said = reason or request.reason or request.error_message
+    said = _telling(reason) or request.reason or request.error_message
     if said:
         return sentence(said)
     if request.state is State.PENDING and request.scheduled_at:
@@ -84,6 +90,8 @@ def _failed(request: JobRequest, execution: Execution, allowed: frozenset[str]) 
         return sentence(execution.error_message or request.error_message or "The job failed")
     run, attempt = found
     detail = run.reason or (attempt.error_message if attempt else "")
+    if run.name in detail:
+        return sentence(detail.replace("task `", "Task `", 1) if detail.startswith("task `") else detail)
     if "exit code" in detail:
         return sentence(f"{run.name} failed: {detail}")
     text = f"{run.name} failed{_ending(attempt)}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
-from formicary.runner.core.errors import NotFound
+from formicary.runner.core.errors import ERR_EXIT_CODE, NotFound
 from formicary.runner.core.execution import Attempt, Execution, TaskRun
 from formicary.runner.core.records import JobRequest
 from formicary.runner.core.states import TERMINAL, State
@@ -33,6 +33,8 @@ from formicary.site.views import (
 _ARTIFACTS: Final = 200
 _VALUE: Final = 500
 _EMPTY: Final = JobDefinition(job_type="-")
+#: Not for strangers: an address to send spam to, a path of the operator's disk.
+_INSIDE: Final = frozenset({"GitCommitAuthorEmail", "GitRepositoryURL"})
 MASK: Final = "••••••"
 
 
@@ -52,7 +54,7 @@ def request(source: Source, request_id: int) -> RequestView:
         error_code=(execution.error_code if execution else "") or found.error_code,
         message=str(found.params.get("GitCommitMessage") or ""),
         author=str(found.params.get("GitCommitAuthor") or ""),
-        created_by=found.created_by,
+        created_by=found.created_by if found.created_by != found.event else "",
         trusted=found.trusted,
         waited=max(began - max(found.created_at, found.scheduled_at or 0.0), 0.0) if began else None,
         job_retry=execution.job_retry if execution else 0,
@@ -60,7 +62,7 @@ def request(source: Source, request_id: int) -> RequestView:
         tasks=tasks,
         ticks=timeline.ticks(execution, source.now),
         graph=_graph(definition, execution, {task.name: task for task in tasks}),
-        params=_params(found, definition),
+        params=_params(found, definition, source.outside),
         artifacts=_artifacts(source, found),
         failure=_failure(source, execution, allowed),
         earlier=tuple(_earlier(source, one) for one in reversed(runs[:-1])),
@@ -157,25 +159,32 @@ def _attempt(source: Source, execution: Execution, one: Attempt) -> AttemptRow:
         seconds=_seconds(one),
         exit_code=one.exit_code,
         error_code=one.error_code,
-        error_message=one.error_message,
+        error_message=_message(one),
         warnings=one.warnings,
         log=one.started_at is not None,
     )
 
 
 def _seconds(one: Attempt) -> float | None:
-    began = one.executing_at or one.started_at
-    return max(one.ended_at - began, 0.0) if one.ended_at is not None and began is not None else None
+    """From the claim on, workspace included: what the timeline shows too."""
+    return max(one.ended_at - one.started_at, 0.0) if one.ended_at is not None and one.started_at is not None else None
+
+
+def _message(one: Attempt) -> str:
+    """What went wrong, unless it is the exit code alone, which is shown anyway."""
+    plain = one.error_code == ERR_EXIT_CODE and f"exit code {one.exit_code}" in one.error_message
+    return "" if plain else one.error_message
 
 
 def _secret_names(definition: JobDefinition) -> frozenset[str]:
     return frozenset(name for name, param in definition.params.items() if param.secret)
 
 
-def _params(found: JobRequest, definition: JobDefinition) -> tuple[ParamRow, ...]:
+def _params(found: JobRequest, definition: JobDefinition, outside: bool) -> tuple[ParamRow, ...]:
     """What was asked for; a secret's value is not there, and would not be shown if it were (T8)."""
     secret = _secret_names(definition)
-    shown = {name: value for name, value in found.params.items() if name not in secret}
+    left_out = secret | _INSIDE if outside else secret
+    shown = {name: value for name, value in found.params.items() if name not in left_out}
     hidden = [ParamRow(name, MASK, True) for name in sorted(secret)]
     return (*_values(shown, secret), *hidden)
 
@@ -211,8 +220,9 @@ def _graph(definition: JobDefinition, execution: Execution | None, rows: Mapping
 
 def _box(row: TaskRow, x: float, y: float) -> Box:
     label = row.name if len(row.name) <= 17 else row.name[:16] + "…"
-    note = row.status.word + (", allowed" if row.allow_failure and row.status.tone == "bad" else "")
-    note += f" · {times.duration(row.seconds)}" if row.seconds is not None else ""
+    allowed = row.allow_failure and row.status.tone == "bad"
+    note = row.status.word + (" · allowed" if allowed else "")
+    note += f" · {times.duration(row.seconds)}" if row.seconds is not None and not allowed else ""
     note += f" · {len(row.attempts)} runs" if len(row.attempts) > 1 else ""
     return Box(row.name, label, note, row.status, x, y, row.log_id)
 
@@ -231,7 +241,7 @@ def _failure(source: Source, execution: Execution | None, allowed: frozenset[str
     if execution is None or run is None or attempt is None or run.name in allowed:
         return None
     lines = failing_lines(log_path(source.logs, execution.id, attempt.id))
-    return Failure(run.name, attempt.id if attempt.started_at else "", attempt.error_message, lines)
+    return Failure(run.name, attempt.id if attempt.started_at else "", _message(attempt), lines)
 
 
 def _earlier(source: Source, one: Execution) -> EarlierRun:

@@ -35,7 +35,8 @@ def _no_definition(_version: Version) -> JobDefinition | None:
 class Source:
     """`sees` says whether the pages may show what belongs to a repository (None: to no repository). `reason` gives the
     queen's words for what waits, `now` the time (None where a page's bytes must not depend on it), `definition_of` the
-    job that a version's text describes."""
+    job that a version's text describes. `outside` = strangers read it: no addresses of people, no paths of this
+    machine."""
 
     reader: Reader
     logs: Path
@@ -43,6 +44,7 @@ class Source:
     organization_id: str = "default"
     reason: Callable[[int], str] = _no_reason
     now: float | None = None
+    outside: bool = False
     definition_of: Callable[[Version], JobDefinition | None] = _no_definition
     _repositories: Mapping[int, Repository] | None = field(default=None, init=False)
 

@@ -138,6 +138,11 @@ class ParamRow:
     value: str
     secret: bool = False
 
+    @property
+    def git(self) -> bool:
+        """Formicary's own, that every request of a repository has."""
+        return self.name.startswith("Git")
+
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRow:

@@ -81,7 +81,7 @@ class SiteWriter:
             shutil.rmtree(page.parent, ignore_errors=True)
 
     def _source(self) -> Source:
-        return Source(self._store.read(), self._logs, public, self._organization)
+        return Source(self._store.read(), self._logs, public, self._organization, outside=True)
 
     def _top(self, batch: _Batch, source: Source) -> None:
         for name in STATIC_SITE:

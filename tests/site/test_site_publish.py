@@ -282,3 +282,15 @@ async def test_the_outbox_reaches_the_site(nest, make_attempt):
     await publisher.publish_all()
     await publisher.prune([shown.id])
     assert not (nest.site / f"requests/{shown.id}").exists()
+
+
+async def test_strangers_learn_no_addresses_and_no_paths(nest, make_attempt):
+    """A public page is read by everybody: the operator's disk and people's addresses are not on it."""
+    owner = await nest.repository(state="unavailable", error="/home/ann/secret-path is gone")
+    definition = await nest.definition(owner)
+    params = {"GitRepositoryURL": "/home/ann/secret-path", "GitCommitAuthorEmail": "ann@nest.example", "GitTag": ""}
+    await simple(nest, definition, make_attempt, params=params)
+    nest.writer.publish_all()
+    text = "".join(path.read_text() for path in nest.site.rglob("*.html"))
+    assert "secret-path" not in text and "ann@nest" not in text and "GitTag" in text
+    assert "It cannot be read at the moment." in text

@@ -55,6 +55,12 @@ def test_the_worst_comes_first():
     [
         (asked(), None, "waits for an ant with the tag gpu", "waits for an ant with the tag gpu."),
         (asked(), None, "", "Waits to be admitted."),
+        (asked(), None, "it is PENDING", "Waits to be admitted."),
+        (
+            asked(state=State.FAILED),
+            executed(State.FAILED, failed("a", 1.0).model_copy(update={"reason": "task `a` failed (attempt 2 of 2)"})),
+            "", "Task `a` failed (attempt 2 of 2).",
+        ),
         (asked(scheduled_at=60.0), None, "", "Waits for its time, 1970-01-01 00:01:00 UTC."),
         (asked(state=State.SKIPPED, reason="no path matched\nmore"), None, "", "no path matched."),
         (
@@ -192,6 +198,7 @@ async def test_a_request_page_tells_all_there_is(nest, populated):
     made = await populated(nest)
     view = run.request(nest.source(), made["failing"].id)
     assert view.why == "unit failed: pytest ended with exit code 2."
+    assert run.request(nest.source(outside=True), made["failing"].id).why == view.why
     assert [task.name for task in view.tasks[:4]] == ["build", "lint", "unit", "browser"]
     unit = view.tasks[2]
     assert [one.status.word for one in unit.attempts] == ["Failed", "Failed"] and len(unit.bars) == 2
