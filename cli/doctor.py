@@ -1,0 +1,187 @@
+"""`formicary doctor`: looks at this machine and at the data folder; each line says what to do. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import click
+
+from formicary.cli.format import as_json, progress
+from formicary.cli.settings import Settings, read_settings
+from formicary.runner.core.errors import FormicaryError
+from formicary.runner.store.maintenance import Finding, check
+from formicary.runner.store.sqlite import ClosingReader, open_reader
+from formicary.site.times import duration, size, stamp
+from formicary.webhook.datafolder import ADMIN_TOKEN, read_server_json
+
+OLDEST_GIT: Final = (2, 20)
+OLDEST_PYTHON: Final = (3, 11)
+LITTLE_DISK: Final = 512 * 1024 * 1024
+SKEW: Final = 60.0
+_NAMED: Final = 5
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    yield _python()
+    yield _git()
+    yield from _data(settings)
+    yield _work(settings)
+    yield _server(settings)
+
+
+def _python() -> Finding:
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        return Finding("python", False, f"This is Python {found}; install Python 3.11 or newer.")
+    return Finding("python", True, f"Python {found}, {sys.executable}")
+
+
+def _git() -> Finding:
+    path = shutil.which("git")
+    if path is None:
+        return Finding("git", False, "There is no git; workspaces are made without it, slower. Install it (apt: git).")
+    said = subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout.strip()
+    numbers = tuple(int(part) for part in said.removeprefix("git version ").split(".")[:2] if part.isdigit())
+    if numbers < OLDEST_GIT:
+        return Finding("git", False, f"{said or path} is too old; install git 2.20 or newer.")
+    return Finding("git", True, f"{said}, {path}")
+
+
+def _data(settings: Settings) -> Iterator[Finding]:
+    folder = settings.data
+    if not folder.exists():
+        yield Finding("data", True, f"{folder} is not there yet; `formicary serve` makes it.")
+        return
+    if not os.access(folder, os.R_OK | os.X_OK):
+        yield Finding("data", False, f"{folder} is not readable for you; run this as the user that serves it.")
+        return
+    yield from check(folder)
+    yield _secrets(folder)
+    try:
+        reader = open_reader(folder)
+    except FormicaryError:
+        return  # check() has said why
+    with closing(reader):
+        yield _logs(folder, reader)
+        yield _clock(reader)
+    yield _runs(folder)
+
+
+def _secrets(folder: Path) -> Finding:
+    files = [path for path in (folder / ADMIN_TOKEN, folder / "server.json", *folder.glob("hooks/*")) if path.exists()]
+    open_ones = [path for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    if open_ones:
+        names = " ".join(str(path) for path in open_ones)
+        return Finding("secrets", False, f"Others can read {names}; run chmod 600 {names}.")
+    return Finding("secrets", True, f"{len(files)} files with secrets are their owner's alone.")
+
+
+def _logs(folder: Path, reader: ClosingReader) -> Finding:
+    """Logs whose execution is not in the database: of a restored backup, or of a clean-up that was cut off."""
+    logs = folder / "logs"
+    found = sorted(path for path in logs.iterdir() if path.name.isdigit()) if logs.is_dir() else []
+    orphans = [path for path in found if reader.execution(int(path.name)) is None]
+    if not orphans:
+        return Finding("logs", True, f"Logs of {len(found)} executions, each known to the database.")
+    taken = sum(file.stat().st_size for path in orphans for file in path.iterdir())
+    names = " ".join(str(path) for path in orphans[:_NAMED]) + (" …" if len(orphans) > _NAMED else "")
+    return Finding(
+        "logs", False, f"{len(orphans)} log folders ({size(taken)}) belong to no execution; delete them: {names}"
+    )
+
+
+def _clock(reader: ClosingReader) -> Finding:
+    """Whether the newest request is from the future: then the clock was put back, and timers wait too long."""
+    newest = next(iter(reader.requests(page_size=1).records), None)
+    now = time.time()
+    if newest and newest.created_at > now + SKEW:
+        ahead = duration(newest.created_at - now)
+        return Finding("clock", False, f"The newest request is {ahead} in the future; set this machine's clock right.")
+    return Finding("clock", True, f"It is {stamp(now)}.")
+
+
+def _runs(folder: Path) -> Finding:
+    """What `formicary run` left behind where it was killed."""
+    old = [path for path in folder.glob("runs/run-*") if time.time() - path.stat().st_mtime > 86400]
+    if old:
+        names = " ".join(str(path) for path in old[:_NAMED])
+        return Finding("runs", False, f"{len(old)} runs were cut off more than a day ago; delete what is left: {names}")
+    return Finding("runs", True, "Nothing is left of local runs.")
+
+
+def _work(settings: Settings) -> Finding:
+    folder = settings.work_folder
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Finding("workspaces", False, f"{there} is not writable for you; name another folder with --work.")
+    if free < LITTLE_DISK:
+        return Finding("workspaces", False, f"Only {size(free)} are free for workspaces in {there}; make room.")
+    return Finding("workspaces", True, f"{folder}, {size(free)} free.")
+
+
+def _server(settings: Settings) -> Finding:
+    try:
+        said = read_server_json(settings.data)
+    except OSError:
+        said = None
+    if said:
+        return _answers(str(said.get("url", "")))
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            where = f"{settings.host}:{settings.port}"
+            return Finding("server", False, f"{where} is taken ({error.strerror}); serve with another --port.")
+    return Finding("server", True, f"No server runs; {settings.host}:{settings.port} is free for one.")
+
+
+def _answers(url: str) -> Finding:
+    import httpx
+
+    try:
+        ready = httpx.get(f"{url}/health/ready", timeout=5.0, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return Finding("server", False, f"server.json names {url}, and nothing answers there; start formicary serve.")
+    if ready.status_code != 200:
+        return Finding("server", False, f"The server at {url} is not ready; its log says which part does not answer.")
+    return Finding("server", True, f"A server runs at {url}, and it is ready.")
+
+
+def _line(found: Finding) -> str:
+    mark = click.style("✓", fg="green") if found.ok else click.style("✗", fg="red", bold=True)
+    return f"{mark} {found.part:<15} {found.message}"
+
+
+@click.command(short_help="Check this machine and the data folder.")
+@click.option("--data", type=click.Path(path_type=Path), help="The data folder.")
+@click.option("--json", "json_wanted", is_flag=True, help="As JSON.")
+def command(data: Path | None, json_wanted: bool) -> None:
+    """Check this machine and the data folder. A server may be running. Exits 1 if something is wrong.
+
+    \b
+    Examples:
+      formicary doctor
+      formicary doctor --data /var/lib/formicary --json
+    """
+    settings = read_settings({"data": data})
+    with progress("looking at the data folder"):
+        found = list(findings(settings))
+    if json_wanted:
+        click.echo(as_json([{"part": one.part, "ok": one.ok, "message": one.message} for one in found]))
+    else:
+        for one in found:
+            click.echo(_line(one))
+    sys.exit(0 if all(one.ok for one in found) else 1)
