@@ -226,7 +226,7 @@ class TaskDefinition(Shape):
     tags: tuple[str, ...] = ()
     artifacts: Artifacts = Artifacts()
     cache: tuple[Cache, ...] = ()
-    tainted_variables: frozenset[str] = frozenset()
+    tainted_variables: tuple[str, ...] = ()
     """Those of `variables` that were made from something outsiders can write."""
 
     def forgives(self, exit_code: int | None) -> bool:
@@ -257,7 +257,7 @@ class JobDefinition(Shape):
     retry: Retry = Retry()
     tags: tuple[str, ...] = ()
     tasks: tuple[TaskDefinition, ...] = ()
-    tainted_variables: frozenset[str] = frozenset()
+    tainted_variables: tuple[str, ...] = ()
     """Those of `job_variables` that were made from something outsiders can write."""
 
     def task(self, name: str) -> TaskDefinition:

@@ -315,7 +315,8 @@ def _job_fields(fields: dict[str, Any], short: bool) -> dict[str, Any]:
     kept = {name: value for name, value in fields.items() if name in _JOB_FIELDS and name not in RETRIES}
     kept.pop("tasks", None)
     if "job_variables" in kept:
-        kept["job_variables"], kept["tainted_variables"] = kept["job_variables"]
+        kept["job_variables"], tainted = kept["job_variables"]
+        kept["tainted_variables"] = tuple(sorted(tainted))
     # The one task of a short job takes `retry` for itself: twice would be times itself.
     return kept if short else _with_retry(fields, kept)
 
@@ -326,7 +327,8 @@ def _task_fields(fields: dict[str, Any], job: Mapping[str, Any]) -> dict[str, An
     if "environment" in fields and "environment" in job:
         kept["environment"] = {**job["environment"], **fields["environment"]}
     if "variables" in kept:
-        kept["variables"], kept["tainted_variables"] = kept["variables"]
+        kept["variables"], tainted = kept["variables"]
+        kept["tainted_variables"] = tuple(sorted(tainted))
     return _with_retry(fields, kept)
 
 

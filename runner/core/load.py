@@ -178,7 +178,7 @@ def _loaded(unit: _Unit, text: str, path: str, index: int, budget: Budget) -> Lo
     if faults or job is None:
         job_type = _guess(unit.text)
         return Loaded(path, index, text, _digest(text, index), None, unit.problems(faults, path), (), job_type)
-    unit.keep(Planned(job, job.tainted_variables))
+    unit.keep(Planned(job, frozenset(job.tainted_variables)))
     unit.defaults = {name: param.default for name, param in job.params.items() if param.default is not None}
     told = unit.problems(warnings, path, "warning")
     return Loaded(path, index, text, _digest(text, index), job, (), told, job.job_type)
@@ -194,7 +194,7 @@ def plan(text: str, index: int, names: Names, *, path: str = "") -> Planned:
     job, faults, _ = _read(unit, names, When.PLAN, budget)
     if faults or job is None:
         raise DefinitionError(unit.problems(faults, path))
-    planned = Planned(job, job.tainted_variables)
+    planned = Planned(job, frozenset(job.tainted_variables))
     unit.keep(planned)
     return planned
 

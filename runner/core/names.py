@@ -128,15 +128,16 @@ def names_for(
     layers = _Layers(tainted_params)
     layers.add({task_type: dict(found) for task_type, found in results.items()}, TASK_RESULTS, outputs_tainted)
     if job is not None:
-        layers.add(job.job_variables, JOB_VARIABLE, tainted=job.tainted_variables, made=True)
+        layers.add(job.job_variables, JOB_VARIABLE, tainted=frozenset(job.tainted_variables), made=True)
         layers.add(_defaults(job), PARAM)
     layers.add(params, PARAM, tainted=tainted_params)
     if task is not None:
-        layers.add(task.variables, TASK_VARIABLE, tainted=task.tainted_variables, made=True)
+        layers.add(task.variables, TASK_VARIABLE, tainted=frozenset(task.tainted_variables), made=True)
     for found in results.values():
         layers.add(found, OUTPUT, outputs_tainted)
     layers.add(built_in, FIXED)
-    layers.add({name: secret_token(name) if value else "" for name, value in hidden.items()}, FIXED, made=True)
+    tokens = {name: secret_token(name) if value else "" for name, value in hidden.items()}
+    layers.add(tokens, FIXED, tainted=tainted_params & secret_params, made=True)
     return Names(layers.values, frozenset(layers.tainted), hidden, layers.ranks)
 
 
@@ -176,7 +177,7 @@ def environment(names: Names, task: TaskDefinition) -> Environment:
     notes: list[str] = []
     found: dict[str, str] = {}
     # The attempt has rendered its variables anew; `names` may still hold those of the plan.
-    names = names.under(task.variables, task.tainted_variables, TASK_VARIABLE)
+    names = names.under(task.variables, frozenset(task.tainted_variables), TASK_VARIABLE)
     for name, value in names.values.items():
         if names.ranks.get(name) == TASK_RESULTS:
             continue

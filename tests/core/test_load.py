@@ -485,7 +485,7 @@ def test_taint_goes_through_variables():
     )
     given = names({"M": ";"}, ["M"])
     planned = plan(text, 0, given)
-    assert planned.tainted == {"A"} and planned.definition.tasks[0].tainted_variables == {"B"}
+    assert planned.tainted == {"A"} and planned.definition.tasks[0].tainted_variables == ("B",)
     assert ";" not in planned.definition.tasks[0].script[0]
     own = names_for(
         planned.definition,

@@ -3,6 +3,7 @@
 import random
 import resource
 import time
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,8 @@ tasks:
   always_run: true
 """,
 ]
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / ".formicary").glob("*.yml"))
+SEEDS += [path.read_text() for path in EXAMPLES]
 CHARS = [*list("{}[]:,-#&*!|>'\"%@`\t\n ?~{%"), "{{", "}}", "{%", "%}", "\x00", "é", "😀", "\U0010f000", "<<: ", "- "]
 
 
@@ -88,7 +91,12 @@ def mutated(random_, text):
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("seed", range(240))
+@pytest.mark.parametrize("text", SEEDS)
+def test_what_is_mutated_is_right_before(text):
+    assert not [problem for each in load(text, path="f.yml") for problem in each.problems]
+
+
+@pytest.mark.parametrize("seed", range(300))
 def test_every_mutated_file_gives_clear_problems_or_a_job(seed):
     random_ = random.Random(seed)
     text = mutated(random_, SEEDS[seed % len(SEEDS)])

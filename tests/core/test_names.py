@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from formicary.runner.core.definition import JobDefinition, Param, TaskDefinition
 from formicary.runner.core.names import Names, environment, fill, guarded, names_for, secret_token
 
-TASK = TaskDefinition(task_type="t", variables={"E": "task", "F": "task"}, tainted_variables=frozenset({"F"}))
+TASK = TaskDefinition(task_type="t", variables={"E": "task", "F": "task"}, tainted_variables=("F",))
 JOB = JobDefinition(
     job_type="j",
     job_variables=dict.fromkeys("ABCDEFGH", "job"),
-    tainted_variables=frozenset({"A", "C"}),
+    tainted_variables=("A", "C"),
     params={"C": Param(default="default"), "P": Param(default="default"), "Q": Param()},
 )
 
@@ -154,3 +154,10 @@ def test_the_attempts_own_variables_win_over_those_of_the_plan():
     planned = TaskDefinition(task_type="t", variables={"V": ""})
     names = names_for(None, built_in={}, params={}, task=planned)
     assert environment(names, TaskDefinition(task_type="t", variables={"V": "now"})).variables["V"] == "now"
+
+
+def test_a_secret_that_an_outsider_gave_is_tainted():
+    """T6: the ant fills it in later, so it must not get into a script now."""
+    given_ = {"built_in": {}, "params": {"K": "; rm"}, "secret_params": frozenset({"K"})}
+    assert names_for(None, **given_, tainted_params=frozenset({"K"})).tainted == {"K"}
+    assert names_for(None, **given_).tainted == frozenset()
