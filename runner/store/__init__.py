@@ -55,7 +55,13 @@ class Reader(Protocol):
         order: str = "-id",
         page: int = 0,
         page_size: int = 200,
-    ) -> Page[JobRequest]: ...
+    ) -> Page[JobRequest]:
+        """The requests that fit every filter. `q`: words, each the beginning of a word of the job's name, the ref, the
+        commit, the description or the creator. `order`: id, -id, created_at, -created_at, else UserError. Totals of
+        `q` stop at 1,000, those of `ref` and `commit` at 10,000. A common word takes some milliseconds: search in a
+        thread of its own."""
+        ...
+
     def waiting(self) -> list[JobRequest]:
         """Every PENDING request without an execution, oldest first."""
         ...

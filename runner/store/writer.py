@@ -10,6 +10,7 @@ carried out even if whoever waited for it is cancelled.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from formicary.runner.store.sql import SQL
 from formicary.runner.store.tx import SqliteTx
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 #: More than this in one commit would make the first of them wait too long.
 MAX_BATCH: Final = 256
@@ -139,7 +142,7 @@ class Writer:
                 self._try(job, overlay)
             searched = self._index(overlay.newest_request)
             self._connection.execute("COMMIT")
-        except (sqlite3.Error, _TransactionGone, FormicaryError) as error:
+        except Exception as error:
             self._give_up(batch, error)
         else:
             self.commits += 1
@@ -155,11 +158,21 @@ class Writer:
             )
 
     def _index(self, newest: int) -> int:
-        """Fill the full-text index when enough new requests have gathered; the last request in it."""
+        """Fill the full-text index when enough new requests have gathered; the last request in it. A search that does
+        not work must not stop the queen."""
         if newest - self._searched < INDEX_AT_ONCE:
             return self._searched
-        self._connection.execute(SQL["index_requests"], {"newest": newest})
-        self._connection.execute(SQL["set_searched"], {"newest": newest})
+        execute = self._connection.execute
+        execute("SAVEPOINT searching")
+        try:
+            execute(SQL["index_requests"], {"newest": newest})
+            execute(SQL["set_searched"], {"newest": newest})
+        except sqlite3.Error as error:
+            if not self._connection.in_transaction:
+                raise
+            execute("ROLLBACK TO searching")
+            logger.warning("requests cannot be put into the search index, it is tried again later: %s", error)
+        execute("RELEASE searching")
         return newest
 
     def _try(self, job: _Job, overlay: Overlay) -> None:
@@ -182,9 +195,13 @@ class Writer:
 
     def _give_up(self, batch: list[_Job], error: Exception) -> None:
         """Nothing of the batch is on disk. A change that raised by itself keeps its own error."""
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-        shared = error if isinstance(error, FormicaryError) else _world(error)
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as worse:
+            logger.error("a transaction could not be rolled back: %s", worse)
+        world = isinstance(error, (sqlite3.Error, _TransactionGone))
+        shared = _world(error) if world else _presentable(error)
         for job in batch:
             job.result = None
             job.error = job.error or shared

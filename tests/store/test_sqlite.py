@@ -14,6 +14,7 @@ from formicary.runner.core.states import State
 from formicary.runner.store import schema
 from formicary.runner.store.connect import FILE_NAME, open_query_only
 from formicary.runner.store.sqlite import open_reader, open_store
+from formicary.runner.store.writer import INDEX_AT_ONCE
 
 # On disk before write returns
 
@@ -133,6 +134,17 @@ async def test_a_commit_that_fails_fails_every_change_of_its_batch(world):
     assert world.store.commits == before + 1
     assert world.store.read().requests().total_records == 0
     assert (await world.request()).id == 1
+
+
+async def test_a_broken_search_index_does_not_stop_the_queen(world, caplog):
+    """D8: requests are written on, and found by everything but their words."""
+    await world.store._writer.maintain(lambda db: db.execute("DROP TABLE requests_fts"))
+    async with world.one_batch() as tasks:
+        for _ in range(INDEX_AT_ONCE):
+            tasks.start_soon(world.request)
+    assert world.store.read().requests().total_records == INDEX_AT_ONCE
+    assert "search index" in caplog.text
+    await world.request()
 
 
 async def test_a_newer_queen_ends_the_older_ones_writes(world):
