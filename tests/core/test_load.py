@@ -630,3 +630,8 @@ def test_names_made_of_what_is_not_known_yet_are_no_doubles():
     assert len(good(text).tasks) == 2
     assert plan(text, 0, names({"X": 1, "Y": 2})).definition.tasks[1].task_type == "a-2"
     assert refused(lambda: plan(text, 0, names({"X": 2, "Y": 2})))
+
+
+def test_a_filter_that_does_not_fit_says_what_to_do():
+    (problem,) = bad('job_type: ci\nscript: "{{ [1] | upper }}"\n')
+    assert "`upper` takes text" in problem.message and problem.expected and (problem.line, problem.column) == (2, 10)

@@ -313,7 +313,7 @@ def _call(
         try:
             result = function(*values, **named)
         except Refused as refused:
-            raise place.fault(f"{name} {refused}") from None
+            raise place.fault(f"{name} {refused}", "convert the value first, or use another one") from None
         except TypeError:
             raise place.fault(f"{name} does not take these arguments", "check their number and names") from None
         except (ValueError, OverflowError, RecursionError):
