@@ -220,10 +220,13 @@ def _graph(definition: JobDefinition, execution: Execution | None, rows: Mapping
 
 def _box(row: TaskRow, x: float, y: float) -> Box:
     label = row.name if len(row.name) <= 17 else row.name[:16] + "…"
-    allowed = row.allow_failure and row.status.tone == "bad"
-    note = row.status.word + (" · allowed" if allowed else "")
-    note += f" · {times.duration(row.seconds)}" if row.seconds is not None and not allowed else ""
-    note += f" · {len(row.attempts)} runs" if len(row.attempts) > 1 else ""
+    note = row.status.word
+    if row.allow_failure and row.status.tone == "bad":
+        note += " · allowed"
+    elif len(row.attempts) > 1:
+        note += f" · {len(row.attempts)} attempts"
+    elif row.seconds is not None:
+        note += f" · {times.duration(row.seconds)}"
     return Box(row.name, label, note, row.status, x, y, row.log_id)
 
 

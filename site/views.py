@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from formicary.runner.core.definition import Param
 from formicary.site.graph import Trail
+from formicary.site.links import slug
 from formicary.site.logview import LogPart, Shown
 from formicary.site.status import Status
 
@@ -196,6 +197,11 @@ class TaskRow:
     attempts: tuple[AttemptRow, ...]
     bars: tuple[Bar, ...]
     outputs: tuple[ParamRow, ...]
+
+    @property
+    def anchor(self) -> str:
+        """Its place on the page; the same whatever other tasks do."""
+        return f"task-{slug(self.name)}"
 
     @property
     def log_id(self) -> str:

@@ -2,7 +2,7 @@
 (function () {
   "use strict";
   var body = document.body, main = document.getElementById("main"), pulse = document.getElementById("pulse");
-  var timer = 0, busy = false, again = false;
+  var timer = 0, busy = false, again = false, touched = {};
 
   function say(state, text) {
     pulse.className = "pulse " + state;
@@ -14,7 +14,7 @@
   }
   function swap(html) {
     var open = {};
-    main.querySelectorAll("details[id]").forEach(function (one) { open[one.id] = one.open; });
+    main.querySelectorAll("details[id]").forEach(function (one) { if (touched[one.id]) { open[one.id] = one.open; } });
     var focus = document.activeElement && document.activeElement.id;
     var across = {};
     main.querySelectorAll(".scroll").forEach(function (one, index) { across[index] = one.scrollLeft; });
@@ -37,6 +37,10 @@
     });
   }
   function soon() { if (!timer) { timer = setTimeout(refresh, 150); } }
+  main.addEventListener("click", function (event) {
+    var summary = event.target.closest("summary");
+    if (summary) { touched[summary.parentElement.id] = true; }
+  });
   main.addEventListener("focusout", function () { if (again) { soon(); } });
 
   function follow(source) {
