@@ -1,6 +1,6 @@
 """What a task brings from earlier runs, scoped by repository and trust (T3, T4). Blocking. A miss is no error.
 
-A cache is found under `cache/<repository>/<trusted|untrusted>/<digest of its paths>/<key>`: untrusted runs never write
+A cache is found under `cache/<whose>/<trusted|untrusted>/<digest of its paths>/<key>`: untrusted runs never write
 what trusted runs read, and two caches of one key that hold different paths do not meet.
 """
 

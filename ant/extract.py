@@ -7,7 +7,7 @@ from __future__ import annotations
 import tarfile
 from typing import BinaryIO, Final
 
-from formicary.ant.below import Below, parts_of
+from formicary.ant.below import MAX_DEPTH, Below, parts_of
 from formicary.ant.settings import ArtifactLimits
 from formicary.runner.core.errors import UserError
 
@@ -57,7 +57,8 @@ def unpack(source: BinaryIO, into: Below, limits: ArtifactLimits) -> int:
 def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Below) -> None:
     if len(member.name) > _MAX_PATH:
         raise HostileArchive("The archive holds a path that is longer than any may be; it is not unpacked.")
-    parts_of(member.name)
+    if len(parts_of(member.name)) > MAX_DEPTH:
+        raise HostileArchive(f"The archive holds a path more than {MAX_DEPTH} folders deep; it is not unpacked.")
     if member.isdir():
         into.make_folder(member.name)
         return

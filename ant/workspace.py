@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -112,24 +113,17 @@ def _attributes(folder: Path) -> list[str]:
 
 
 def remove_tree(root: Path) -> None:
-    """Remove whatever a task may have left: folders without permissions, files of others; links are not followed."""
-    shutil.rmtree(root, ignore_errors=True)
+    """Remove whatever a task may have left, in any depth, without permissions; links are not followed. Blocking."""
+    try:
+        shutil.rmtree(root, ignore_errors=True)
+    except RecursionError:
+        pass
     if not root.exists():
         return
-    for parent, folders, _ in os.walk(root):
-        for folder in (parent, *(os.path.join(parent, name) for name in folders)):  # noqa: PTH118
-            _open_up(folder)
-    shutil.rmtree(root, ignore_errors=True)
+    for command in (("chmod", "-R", "u+rwX"), ("rm", "-rf")):
+        subprocess.run([*command, "--", str(root)], check=False, capture_output=True)
     if root.exists():
         _log.warning("%s could not be removed whole; it is tried again when the ant starts next", root)
-
-
-def _open_up(folder: str) -> None:
-    try:
-        if not os.path.islink(folder):  # noqa: PTH114
-            os.chmod(folder, 0o700)  # noqa: PTH101
-    except OSError:
-        pass  # not ours; what cannot be removed is said at the end
 
 
 class Work:

@@ -126,6 +126,7 @@ def make_order(method="DUMMY", *, environment=None, order=None, **task):
         "execution_id": 1,
         "organization_id": "default",
         "repository_id": 7,
+        "cache_scope": "one-repository",
         "job_type": "ci",
         "task": TaskDefinition(**task),
         "environment": environment or {},

@@ -157,9 +157,9 @@ async def test_a_mess_is_removed_and_leftovers_too(colony, an_order, uid_range):
     (precious / "file").write_text("kept")
     (colony.work / "1-0" / "workspace").mkdir(parents=True)
     (colony.work / "1-0" / "workspace" / "old").write_text("left by a dead ant")
-    script = (
-        f"mkdir -p a/b/c; touch a/b/c/f; ln -s {precious} link; mkfifo pipe; chmod 0 a/b; chmod 0500 a; chmod 0 ../home"
-    )
+    deep = "(i=0; while [ $i -lt 1500 ]; do mkdir d; cd d; i=$((i+1)); done)"
+    script = f"mkdir -p a/b/c; touch a/b/c/f; ln -s {precious} link; mkfifo pipe; chmod 0 a/b; {deep}; chmod 0500 a"
+    script += "; chmod 0 ../home"
     report = await colony.do(an_order("SHELL", script=(script,)), uid_range=uid_range)
     assert report.result.exit_code == 0
     assert [path.name for path in colony.work.iterdir()] == [".lock"]
