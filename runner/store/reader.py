@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -43,7 +43,7 @@ class SqliteReader:
     """The `Reader` of one connection."""
 
     def __init__(self, connection: sqlite3.Connection, memory: Memory) -> None:
-        self._execute = connection.execute
+        self._execute: Callable[..., sqlite3.Cursor] = connection.execute
         self._memory = memory
 
     def _row(self, name: str, parameters: Mapping[str, Any]) -> Any:

@@ -13,9 +13,9 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from formicary.runner.core.errors import LostError, SetupError
+from formicary.runner.core.errors import LostError, SetupError, WorldError
 from formicary.runner.store import Store, maintenance
 from formicary.runner.store.cache import Memory
 from formicary.runner.store.connect import FILE_NAME, open_query_only, open_writer, prepare_folder
@@ -88,7 +88,18 @@ class ClosingReader(SqliteReader):
     def __init__(self, folder: Path, memory: Memory) -> None:
         connection = open_query_only(folder)
         super().__init__(connection, memory)
+        self._connection = connection
+        self._execute = self._run_guarded
         self.close = weakref.finalize(self, connection.close)
+
+    def _run_guarded(self, *statement: Any) -> sqlite3.Cursor:
+        """Run a statement; SQLite's errors become ours."""
+        try:
+            return self._connection.execute(*statement)
+        except sqlite3.ProgrammingError as error:
+            raise LostError(f"A store was read that is closed ({error}).") from error
+        except sqlite3.DatabaseError as error:
+            raise WorldError(f"The database could not be read ({error}); `formicary doctor` says more.") from error
 
     def __enter__(self) -> Self:
         return self

@@ -173,6 +173,16 @@ async def test_rows_that_cannot_be_read_back_say_which(world):
         world.store.read().plan(execution.id)
 
 
+async def test_a_database_that_cannot_be_read_is_the_worlds_fault(world):
+    reader = world.store.read()
+    await world.store._writer.maintain(lambda db: db.execute("DROP TABLE outbox"))
+    with pytest.raises(WorldError, match=r"could not be read .*doctor"):
+        reader.outbox_due(0.0)
+    world.store.close()
+    with pytest.raises(LostError, match="closed"):
+        reader.outbox_due(0.0)
+
+
 async def test_a_plan_never_changes(world):
     await world.execution((await world.request()).id)
     with pytest.raises(LostError, match="a plan never changes"):
