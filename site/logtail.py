@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,9 @@ from formicary.runner.core.logframes import Frame, parse
 MAX_LINES: Final = 2_000
 MAX_BYTES: Final = 1 << 20
 MAX_LINE: Final = 4_000
+#: Marks are made at most once in so many lines, or bytes.
+_STEP: Final = 64
+_STRIDE: Final = 1 << 16
 _ID: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -115,11 +119,19 @@ def log_path(folder: Path, execution_id: int, task_execution_id: str) -> Path:
 def read_tail(path: Path, *, ended: bool, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> Tail:
     """The last lines of the log at `path`; an unfinished last line is given once the attempt has `ended`."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            start = _checkpoint(data, max_lines, max_bytes)
+        found = path.stat()
+        start = _start(path, found.st_size, found.st_mtime_ns, max_lines, max_bytes)
+        with path.open("rb") as file, mmap.mmap(file.fileno(), found.st_size, access=mmap.ACCESS_READ) as data:
             return _lines_from(data, start, ended, max_lines)
     except (FileNotFoundError, ValueError):  # no log yet, or an empty one, which cannot be mapped
         return Tail()
+
+
+@lru_cache(maxsize=512)
+def _start(path: Path, size: int, _changed: int, max_lines: int, max_bytes: int) -> Cursor:
+    """Where the end of a log begins; found once for a log that does not grow any more."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
+        return _checkpoint(data, max_lines, max_bytes)
 
 
 def read_on(path: Path, cursor: Cursor, *, ended: bool, max_bytes: int = MAX_BYTES) -> tuple[list[Line], Cursor]:
@@ -174,10 +186,10 @@ def _drain(frames: Iterator[Frame], splitter: Splitter, cursor: Cursor) -> tuple
 
 
 def _checkpoint(data: mmap.mmap, max_lines: int, max_bytes: int) -> Cursor:
-    """The last frame's start from which the wanted lines are still all to come. Reads headers, counts newlines."""
-    marks: deque[Cursor] = deque([Cursor()])
+    """A frame's start from which the wanted lines are still all to come. Reads headers, counts newlines."""
+    marks: deque[tuple[int, int]] = deque([(0, 0)])
     offset = number = 0
-    stream, open_line = b"out", False
+    stream, open_line, step = b"out", False, min(_STEP, max_lines)
     size = len(data)
     while (newline := data.find(b"\n", offset, offset + 64)) >= 0:
         parts = data[offset:newline].split(b" ")
@@ -188,17 +200,17 @@ def _checkpoint(data: mmap.mmap, max_lines: int, max_bytes: int) -> Cursor:
             break
         if open_line and parts[1] != stream:
             number, open_line = number + 1, False
-        if not open_line and number > marks[-1].before:
-            marks.append(Cursor(offset, number))
+        if not open_line and (number - marks[-1][1] >= step or offset - marks[-1][0] >= _STRIDE):
+            marks.append((offset, number))
         body = data[newline + 1 : end]
         number += body.count(b"\n")
         open_line, stream = _leaves_open(body, open_line, parts[1]), parts[1]
         if open_line and stream != b"out":
             number, open_line = number + 1, False
         offset = end + 1
-        while len(marks) > 1 and (number - marks[1].before >= max_lines or offset - marks[1].offset >= max_bytes):
+        while len(marks) > 1 and (number - marks[1][1] >= max_lines or offset - marks[1][0] >= max_bytes):
             marks.popleft()
-    return marks[0]
+    return Cursor(*marks[0])
 
 
 def _leaves_open(body: bytes, was_open: bool, stream: bytes) -> bool:
