@@ -69,6 +69,7 @@ def listen(settings: Settings) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((settings.host, settings.port))
+            listener.listen(2048)  # so that nobody who reads our address is refused while the door still opens
         except OSError as error:
             raise SetupError(
                 f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); "

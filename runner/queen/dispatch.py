@@ -181,10 +181,8 @@ class Dispatcher:
 
         def make(execution_id: int) -> Execution:
             live = start.live = Live(execution_id, start.request, start.version, start.plan, start.secrets)
-            execution = begin(execution_id, request.id, start.plan, tx.now)
             previous = tx.execution(request.resume_of) if request.resume_of else None
-            if previous is not None:
-                execution = keep_completed(execution, previous)
+            execution = begin(execution_id, request.id, start.plan, tx.now, previous)
             execution, start.orders = decide(execution, start.plan, Begin(), tx.now, live.seed)
             return self._claim_first(tx, start, live, execution)
 
@@ -283,11 +281,3 @@ class Dispatcher:
         worker.running[attempt.id] = execution.id
         claim.order = order
         claim.ready.set()
-
-
-def keep_completed(execution: Execution, previous: Execution) -> Execution:
-    """The tasks that the last execution completed, with their outputs and artifacts, need not run again."""
-    kept = {
-        name: run for name, run in previous.tasks.items() if run.state is State.COMPLETED and name in execution.tasks
-    }
-    return execution.model_copy(update={"tasks": {**execution.tasks, **kept}})
