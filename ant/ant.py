@@ -110,6 +110,9 @@ class Ant:
                 except (WorldError, LostError, OSError) as error:
                     _logger.info("no claim: %s", error)
                     await anyio.sleep(AWAY_DELAY)
+                except Exception:
+                    _logger.exception("the claim failed")
+                    await anyio.sleep(AWAY_DELAY)
                 finally:
                     self._claims.discard(scope)
         return None

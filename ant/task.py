@@ -81,10 +81,16 @@ class Task:
             await persistently(lambda: self._kit.bus.report(report), "reporting")
         except anyio.get_cancelled_exc_class():
             with anyio.move_on_after(LAST_WORDS, shield=True):
-                await self._kit.bus.report(self._report("LOST", message="The ant was stopped while it ran this task."))
+                await self._last_words()
             raise
         except StaleFence:
             pass  # the queen has given this attempt up already
+
+    async def _last_words(self) -> None:
+        try:
+            await self._kit.bus.report(self._report("LOST", message="The ant was stopped while it ran this task."))
+        except Exception as error:
+            _logger.warning("%s is left to its lease: %s", self.order.task_execution_id, error)
 
     async def _with_log(self) -> Report:
         async with anyio.create_task_group() as group:
@@ -133,6 +139,8 @@ class Task:
 
     async def _result(self, group: TaskGroup) -> Result:
         self._say_first()
+        if not self.order.trusted and self._place.uid is None:
+            raise Lost("This ant does not give tasks users of their own, so it runs nothing that is not trusted (T19).")
         self._kit.places.furnish(self._place)
         self.order = order = filled(self.order)
         try:

@@ -144,7 +144,9 @@ class Work:
         os.close(self._lock)
 
     def leftovers(self) -> list[Path]:
-        return [path for path in self.folder.iterdir() if path.is_dir() and not path.is_symlink()]
+        """What a dead ant has left, moved out of the way: ids may come again."""
+        found = [path for path in self.folder.iterdir() if path.is_dir() and not path.is_symlink()]
+        return [path.rename(self.folder / f".gone-{os.getpid()}-{number}") for number, path in enumerate(found)]
 
     def check_reachable(self) -> None:
         """Tasks with users of their own must be able to pass through every folder above. Raises SetupError."""

@@ -13,7 +13,9 @@ from formicary.runner.core.errors import ERR_ARTIFACT
 from formicary.runner.core.execution import ArtifactRef
 from formicary.runner.core.messages import Input
 
-MODES = [None, default_range()] if default_range() else [None]
+RANGE = default_range()
+MODES = [None, RANGE] if RANGE else [None]
+as_root = pytest.mark.skipif(RANGE is None, reason="needs root: untrusted tasks run as users of their own")
 MAKE = "mkdir -p dist/sub; echo a > dist/a.txt; echo b > dist/sub/b.txt; "
 MAKE += "printf '#!/bin/sh\\necho ran' > tool; chmod +x tool"
 
@@ -135,9 +137,9 @@ CACHE = Cache(key="deps", paths=("cache",))
 FILL = "cat cache/f 2>/dev/null || :; mkdir -p cache; echo {} > cache/f"
 
 
-async def cached(colony, an_order, content, cache=CACHE, before="true", **order):
-    made = an_order("SHELL", before_script=(before,), script=(FILL.format(content),), cache=(cache,), order=order)
-    report = await colony.do(made)
+async def cached(colony, an_order, content, cache=CACHE, **order):
+    made = an_order("SHELL", script=(FILL.format(content),), cache=(cache,), order=order)
+    report = await colony.do(made, uid_range=RANGE)
     assert report.result.exit_code == 0
     return colony.desk.raw(made.task_execution_id).decode().strip()
 
@@ -149,6 +151,7 @@ async def test_cache_from_one_run_to_the_next(colony, an_order):
     assert await cached(colony, an_order, "x", CACHE.model_copy(update={"key": "other"})) == ""
 
 
+@as_root
 async def test_caches_are_scoped_by_repository_and_trust(colony, an_order):
     """T3, T4: untrusted runs never write what trusted runs read, nor one repository what another reads."""
     assert await cached(colony, an_order, "poison", trusted=False) == ""

@@ -162,6 +162,13 @@ def test_two_ants_in_one_folder_are_refused(tmp_path):
     Work(tmp_path / "work").close()
 
 
+async def test_what_is_not_trusted_does_not_run_as_the_ants_user(colony, an_order):
+    """T19."""
+    order = an_order("SHELL", script=("echo ran",), order={"trusted": False})
+    report = await colony.do(order)
+    assert report.kind == "LOST" and colony.desk.raw(order.task_execution_id) == b""
+
+
 def test_without_a_range_tasks_run_as_the_ants_user():
     with Uids(None).lend() as uid:
         assert uid is None

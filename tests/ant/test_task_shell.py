@@ -160,7 +160,8 @@ async def test_a_mess_is_removed_and_leftovers_too(colony, an_order, uid_range):
     deep = "(i=0; while [ $i -lt 1500 ]; do mkdir d; cd d; i=$((i+1)); done)"
     script = f"mkdir -p a/b/c; touch a/b/c/f; ln -s {precious} link; mkfifo pipe; chmod 0 a/b; {deep}; chmod 0500 a"
     script += "; chmod 0 ../home"
-    report = await colony.do(an_order("SHELL", script=(script,)), uid_range=uid_range)
+    again = {"task_execution_id": "1-0"}
+    report = await colony.do(an_order("SHELL", script=("test ! -e old", script), order=again), uid_range=uid_range)
     assert report.result.exit_code == 0
     assert [path.name for path in colony.work.iterdir()] == [".lock"]
     assert (precious / "file").read_text() == "kept"
