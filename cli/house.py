@@ -27,7 +27,7 @@ from formicary.runner.core.execution import Plan
 from formicary.runner.publish import Publisher
 from formicary.runner.publish.outbox import Outbox
 from formicary.runner.queen.board import Live
-from formicary.runner.queen.keeping import Retention, keep_house
+from formicary.runner.queen.keeping import Gone, Keeping, Retention
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.queen import EMBEDDED, Queen, QueenSettings
 from formicary.runner.queen.sources import Sources
@@ -45,6 +45,8 @@ class Outside:
     effect: Effect
     start: Callable[[], Awaitable[None]] | None = None
     """Brings it up to date when the process starts."""
+    gone: Gone | None = None
+    """Hears of the requests that retention has deleted."""
 
 
 @dataclass(slots=True)
@@ -70,8 +72,11 @@ class House:
         self.group.start_soon(self._work, name="ant")
         await self.group.start(self.reconciler.run, name="reconciler")
         self.group.start_soon(self._tell, name="outbox")
-        retention = Retention(self.settings.keep_requests, self.settings.keep_deliveries)
-        self.group.start_soon(keep_house, self.store, self.logs, self.objects, retention, time.time, name="retention")
+        settings = self.settings
+        retention = Retention(settings.keep_requests, settings.keep_deliveries, settings.keep_caches)
+        gone = [one.gone for one in self.told if one.gone is not None]
+        keeping = Keeping(self.store, self.logs, self.objects, retention, time.time, gone)
+        self.group.start_soon(keeping.run, name="retention")
 
     async def _tell(self) -> None:
         for one in self.told:

@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from formicary.runner.core.states import SUCCESS, TERMINAL
 from formicary.runner.git.repository import GitRepository
 from formicary.runner.queen.requests import checked_params, store_request
 from formicary.runner.queen.sources import FOLDER, TAINTED, git_params, without_doubles
+from formicary.runner.store.connect import FILE_NAME
+from formicary.runner.store.sqlite import open_reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ async def run(settings: Settings, local: Local) -> JobRequest:
         async with open_house(own, state=Path(state), reshape=reshape) as house:
             await house.start()
             ended = await _run(house, local)
+            await anyio.to_thread.run_sync(_forget_artifacts, house)
             house.group.cancel_scope.cancel()
         return ended
 
@@ -138,6 +142,18 @@ async def _run(house: House, local: Local) -> JobRequest:
                     break
                 await news.next()
     return request
+
+
+def _forget_artifacts(house: House) -> None:
+    """What the run made is gone with its state, unless a server of this data folder keeps the same bytes."""
+    made = {artifact.digest for artifact in house.store.read().artifacts(page_size=1000).records}
+    if not made:
+        return
+    database = house.settings.data / FILE_NAME
+    with open_reader(house.settings.data) if database.exists() else nullcontext() as server:
+        for digest in made:
+            if server is None or not server.usage_of(digest):
+                house.objects.delete(digest)
 
 
 async def _ask(house: House, local: Local) -> JobRequest:

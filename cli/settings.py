@@ -53,6 +53,7 @@ class Settings(BaseModel):
     drain: float = Field(600.0, ge=0)
     keep_requests: float = Field(90.0, gt=0)
     keep_deliveries: float = Field(30.0, gt=0)
+    keep_caches: float = Field(30.0, gt=0)
     limit_cpu: int | None = Field(None, gt=0)
     limit_memory: int | None = Field(None, gt=0)
     limit_file_size: int | None = Field(None, gt=0)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from formicary.runner.core.records import DEFAULT_ORGANIZATION, Role, Token
@@ -16,8 +15,8 @@ from formicary.webhook.auth import cookie_name
 from formicary.webhook.caller import SESSION, TOKEN, caller_of, digest_of, is_token, new_token
 from formicary.webhook.forms import form_of
 from formicary.webhook.origins import is_loopback, parse
+from formicary.webhook.pages.answers import login_page
 from formicary.webhook.parts import Door
-from formicary.webhook.plainpage import plain_page
 
 SESSION_LIFETIME: Final = 7 * 86400.0
 SESSION_NAME: Final = "browser session"
@@ -109,19 +108,5 @@ def _on_loopback(request: Request) -> bool:
     return origin is not None and is_loopback(origin.host)
 
 
-def _form(request: Request, complaint: str = "", status: int = 200) -> HTMLResponse:
-    target = local_path(request.query_params.get("next", ""))
-    complained = f"<p class=bad role=alert>{escape(complaint)}</p>" if complaint else ""
-    return plain_page(
-        "Log in",
-        f"""{complained}
-<p>The server prints a login link when it starts; each works once. Or paste a token: the first one lies in
-<code>admin.token</code> in the server's data folder, others are made with <code>formicary token create</code>.</p>
-<form method=post action=/login>
-<input type=hidden name=next value="{escape(target)}">
-<label for=token>Token</label>
-<input id=token name=token type=password autocomplete=off required placeholder="fmy_…">
-<button>Log in</button>
-</form>""",
-        status,
-    )
+def _form(request: Request, complaint: str = "", status: int = 200) -> Response:
+    return login_page(complaint, local_path(request.query_params.get("next", "")), status)

@@ -64,8 +64,9 @@ class ObjectStore(Protocol):
         ...
 
     def has(self, sha256: str) -> bool: ...
-    def delete(self, sha256: str) -> None:
-        """Remove it; it need not exist."""
+    def delete(self, sha256: str, *, put_before: float | None = None) -> None:
+        """Remove it; it need not exist. With `put_before` (epoch seconds) one that was put later stays: somebody has
+        made it again meanwhile and counts on it."""
         ...
 
 

@@ -61,8 +61,13 @@ class DirectoryStore:
     def has(self, sha256: str) -> bool:
         return self._path(sha256).is_file()
 
-    def delete(self, sha256: str) -> None:
-        self._path(sha256).unlink(missing_ok=True)
+    def delete(self, sha256: str, *, put_before: float | None = None) -> None:
+        path = self._path(sha256)
+        try:
+            if put_before is None or path.stat().st_mtime < put_before:
+                path.unlink()
+        except FileNotFoundError:
+            pass
 
     def _path(self, sha256: str) -> Path:
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):

@@ -1,10 +1,11 @@
-"""Retention: what is older than it is kept goes, a few at a time, with its logs and the blobs nobody refers to."""
+"""Retention: what is older than it is kept goes, a few at a time, with its logs, pages, and the bytes nobody names."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import anyio
@@ -13,49 +14,99 @@ import anyio.to_thread
 from formicary.runner.artifacts import ObjectStore
 from formicary.runner.core.errors import FormicaryError
 from formicary.runner.queen.logs import Logs
-from formicary.runner.store import Store
+from formicary.runner.store import Store, Tx
 
 log = logging.getLogger("formicary.queen")
 
 DAY: Final = 86400.0
-BATCH: Final = 200
+BATCH: Final = 50
+FRESH: Final = DAY
+"""Bytes that were put so lately (s) are not deleted: a run beside us may be about to use them."""
+
+Gone = Callable[[Sequence[int]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long ended requests (with logs and artifacts) and deliveries are kept, in days."""
+    """How long ended requests (with logs and artifacts), deliveries and caches are kept, in days."""
 
     requests_days: float = 90.0
     deliveries_days: float = 30.0
+    caches_days: float = 30.0
 
 
-async def keep_house(
-    store: Store,
-    logs: Logs,
-    objects: ObjectStore,
-    retention: Retention,
-    clock: Callable[[], float],
-    every: float = 3600.0,
-) -> None:
-    """Tidy up now and every hour until the scope is left; a failure is logged and tried again."""
-    while True:
-        try:
-            while await tidy(store, logs, objects, retention, clock()):
-                pass
-        except FormicaryError:
-            log.exception("old requests could not be deleted")
-        await anyio.sleep(every)
+@dataclass(slots=True)
+class Keeping:
+    """`gone` are told the ids of the requests that were deleted."""
 
+    store: Store
+    logs: Logs
+    objects: ObjectStore
+    retention: Retention
+    clock: Callable[[], float]
+    gone: list[Gone] = field(default_factory=list)
 
-async def tidy(store: Store, logs: Logs, objects: ObjectStore, retention: Retention, now: float) -> bool:
-    """Delete one batch; True where there may be more."""
-    expired = await store.write(
-        lambda tx: tx.expire(
-            ended_before=now - retention.requests_days * DAY,
-            deliveries_before=now - retention.deliveries_days * DAY,
-            limit=BATCH,
+    async def run(self, every: float = 3600.0) -> None:
+        """Tidy up now and every hour until the scope is left; a failure is logged and tried again."""
+        while True:
+            try:
+                await self.tidy()
+            except (FormicaryError, OSError):
+                log.exception("what is old could not be deleted")
+            await anyio.sleep(every)
+
+    async def tidy(self) -> None:
+        """Delete everything that is too old now."""
+        while await self._expire():
+            pass
+        await self._expire_artifacts()
+        await anyio.to_thread.run_sync(self._expire_caches)
+        while await self._delete_loose():
+            pass
+
+    async def _expire(self) -> bool:
+        now = self.clock()
+        expired = await self.store.write(
+            lambda tx: tx.expire(
+                ended_before=now - self.retention.requests_days * DAY,
+                deliveries_before=now - self.retention.deliveries_days * DAY,
+                limit=BATCH,
+            )
         )
-    )
-    for task_execution_id in expired:
-        await anyio.to_thread.run_sync(logs.delete, task_execution_id)
-    return bool(expired)
+        for task_execution_id in expired.task_executions:
+            await anyio.to_thread.run_sync(self.logs.delete, task_execution_id)
+        if expired.requests:
+            for tell in self.gone:
+                await tell(expired.requests)
+        return bool(expired.requests)
+
+    async def _expire_artifacts(self) -> None:
+        """Artifacts with an `expires_after` of their own."""
+        now = self.clock()
+        while old := self.store.read().artifacts_expired(now, BATCH):
+            await self.store.write(partial(_delete_artifacts, ids=[artifact.id for artifact in old]))
+
+    async def _delete_loose(self) -> bool:
+        loose = self.store.read().loose_digests(BATCH)
+        for digest in loose:
+            await anyio.to_thread.run_sync(self._delete_bytes, digest)
+        if loose:
+            await self.store.write(lambda tx: tx.forget_digests(loose))
+        return bool(loose)
+
+    def _delete_bytes(self, digest: str) -> None:
+        self.objects.delete(digest, put_before=self.clock() - FRESH)
+
+    def _expire_caches(self) -> None:
+        """Caches that nothing has written for so long. Their bytes may be an artifact's too: those stay."""
+        oldest = self.clock() - self.retention.caches_days * DAY
+        reader = self.store.read()
+        for named in list(self.objects.names.list("cache/")):
+            if named.at < oldest:
+                self.objects.names.unlink(named.name)
+                if not reader.usage_of(named.digest.sha256):
+                    self._delete_bytes(named.digest.sha256)
+
+
+def _delete_artifacts(tx: Tx, ids: Sequence[int]) -> None:
+    tx.delete_artifacts(ids)

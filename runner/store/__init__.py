@@ -14,7 +14,7 @@ Call order: `open_store` → `write` / `read` in any order, from any task of the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from formicary.runner.core.execution import Execution, Plan
 from formicary.runner.core.records import (
@@ -35,6 +35,13 @@ from formicary.runner.core.records import (
 from formicary.runner.core.states import State
 
 T = TypeVar("T")
+
+
+class Expired(NamedTuple):
+    """What retention has deleted: requests, and the task executions whose logs may go."""
+
+    requests: tuple[int, ...]
+    task_executions: tuple[str, ...]
 
 
 class Reader(Protocol):
@@ -252,9 +259,9 @@ class Tx(Reader, Protocol):
 
     def settle(self, entry_id: int) -> None: ...
     def defer(self, entry_id: int, *, due_at: float, error: str, dead: bool = False) -> None: ...
-    def expire(self, *, ended_before: float, deliveries_before: float, limit: int = 500) -> list[str]:
+    def expire(self, *, ended_before: float, deliveries_before: float, limit: int = 500) -> Expired:
         """Retention: delete ended requests (with executions and artifact rows) and deliveries that are older, at most
-        `limit` of them; returns the task execution ids whose logs may be deleted."""
+        `limit` of them."""
         ...
 
 

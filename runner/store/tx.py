@@ -15,7 +15,7 @@ from formicary.runner.core.errors import Conflict, LostError, NotFound, StaleFen
 from formicary.runner.core.execution import Execution, Plan
 from formicary.runner.core.records import JobRequest, Lease, NewRequest
 from formicary.runner.core.states import JOB_TRANSITIONS, TERMINAL, State, move
-from formicary.runner.store import rows
+from formicary.runner.store import Expired, rows
 from formicary.runner.store.cache import Memory, Overlay
 from formicary.runner.store.catalogue import CatalogueTx
 from formicary.runner.store.sql import SQL
@@ -198,14 +198,14 @@ class SqliteTx(CatalogueTx):
 
     # Retention
 
-    def expire(self, *, ended_before: float, deliveries_before: float, limit: int = 500) -> list[str]:
+    def expire(self, *, ended_before: float, deliveries_before: float, limit: int = 500) -> Expired:
         logs: list[str] = []
         old = self._execute(SQL["requests_to_expire"], {"before": ended_before, "limit": limit}).fetchall()
         for (request_id,) in old:
             logs += self._delete_request(request_id)
         if limit > len(old):
             self._execute(SQL["expire_deliveries"], {"before": deliveries_before, "limit": limit - len(old)})
-        return logs
+        return Expired(tuple(request_id for (request_id,) in old), tuple(logs))
 
     def _delete_request(self, request_id: int) -> list[str]:
         """Delete it with all that hangs on it; returns its task executions."""

@@ -77,6 +77,12 @@ def test_artifacts_and_cache_pass_from_run_to_run(run, repo):
     assert "warm" in second.stdout.replace("echo warm", "")
 
 
+def test_the_bytes_of_its_artifacts_go_with_its_state(run, repo, tmp_path):
+    repo.write({".formicary/ci.yml": "job_type: ci\nscript: ['echo x > out']\nartifacts: {paths: [out]}\n"})
+    assert run().returncode == 0
+    assert [path for path in (tmp_path / "data/artifacts/objects").rglob("*") if path.is_file()] == []
+
+
 def test_it_runs_beside_a_server(serve, run, repo, tmp_path):
     repo.commit({".formicary/ci.yml": "job_type: ci\nscript: [echo hello]\n"})
     server = serve(tmp_path, "--repo", repo.path)

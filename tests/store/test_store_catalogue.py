@@ -266,8 +266,8 @@ async def test_retention_takes_what_ended_long_ago(world):
         new = Delivery(forge="f", delivery_key=str(at), received_at=at)
         await world.store.write(lambda tx, new=new: tx.add_delivery(new))
     expire = {"ended_before": 2000.0, "deliveries_before": 2000.0}
-    logs = await world.store.write(lambda tx: tx.expire(**expire, limit=2))
-    logs += await world.store.write(lambda tx: tx.expire(**expire))
+    logs = list((await world.store.write(lambda tx: tx.expire(**expire, limit=2))).task_executions)
+    logs += (await world.store.write(lambda tx: tx.expire(**expire))).task_executions
     reader = world.store.read()
     assert logs == [f"{request.execution_id}-1" for request in old]
     assert {request.id for request in reader.requests().records} == {live.id, young.id}
@@ -276,7 +276,7 @@ async def test_retention_takes_what_ended_long_ago(world):
     assert [reader.plan(request.execution_id) for request in old] == [None] * 3
     assert await world.store.write(lambda tx: tx.execution(old[0].execution_id)) is None
     assert [delivery.delivery_key for delivery in reader.deliveries().records] == ["4000.0"]
-    assert await world.store.write(lambda tx: tx.expire(**expire)) == []
+    assert await world.store.write(lambda tx: tx.expire(**expire)) == ((), ())
 
 
 async def test_numbers_are_never_given_twice(world, reopen):

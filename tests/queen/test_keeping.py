@@ -1,0 +1,72 @@
+"""Retention: what is too old goes whole, and what others still need stays."""
+
+import io
+import os
+import time
+
+from formicary.runner.artifacts.directory import DirectoryStore
+from formicary.runner.core.execution import ArtifactRef
+from formicary.runner.queen.keeping import DAY, Keeping, Retention
+
+CI = "job_type: ci\ntasks: [{task_type: t, script: [make], artifacts: {paths: [out], expires_after: 1h}}]\n"
+
+
+async def ran(hive, repo, digest):
+    repo.commit({".formicary/ci.yml": CI})
+    await hive.watch(repo)
+    async with hive.ant() as ant:
+        request = await hive.submit()
+        order = await ant.claim()
+        await ant.log(order, "hello\n")
+        await ant.work(order, artifacts=(ArtifactRef(name="out", digest=digest.sha256, size=digest.size),))
+        await hive.ended(request.id)
+    return request, order.task_execution_id
+
+
+def aged(objects, digest, days):
+    path = next(path for path in objects._objects.rglob("*") if path.is_file() and path.name == digest.sha256[2:])
+    path.chmod(0o600)
+    os.utime(path, (time.time() - days * DAY,) * 2)
+
+
+async def test_old_requests_go_with_logs_bytes_and_pages(hive, repo, tmp_path):
+    objects, told = DirectoryStore(tmp_path / "objects"), []
+    digest = objects.put(io.BytesIO(b"made"))
+    aged(objects, digest, 100)
+    request, attempt = await ran(hive, repo, digest)
+
+    async def gone(ids):
+        told.extend(ids)
+
+    def keeping(days):
+        return Keeping(hive.store, hive.logs, objects, Retention(), lambda: time.time() + days * DAY, [gone])
+
+    await keeping(0).tidy()
+    assert (hive.request(request.id) is not None, objects.has(digest.sha256), told) == (True, True, [])
+    await keeping(0.5).tidy()
+    assert hive.store.read().artifacts().total_records == 0
+    assert not objects.has(digest.sha256)
+    await keeping(91).tidy()
+    assert hive.request(request.id) is None
+    assert not hive.logs.path(attempt).exists()
+    assert told == [request.id]
+
+
+async def test_bytes_that_were_made_again_lately_stay(hive, repo, tmp_path):
+    objects = DirectoryStore(tmp_path / "objects")
+    digest = objects.put(io.BytesIO(b"made"))
+    await ran(hive, repo, digest)
+    await Keeping(hive.store, hive.logs, objects, Retention(), lambda: time.time() + 7200).tidy()
+    assert hive.store.read().artifacts().total_records == 0
+    assert objects.has(digest.sha256)
+
+
+async def test_old_caches_go(hive, tmp_path):
+    objects = DirectoryStore(tmp_path / "objects")
+    digest = objects.put(io.BytesIO(b"kept"))
+    objects.names.link("cache/a/key", digest)
+    await Keeping(hive.store, hive.logs, objects, Retention(), lambda: time.time() + 29 * DAY).tidy()
+    assert objects.names.resolve("cache/a/key")
+    await Keeping(hive.store, hive.logs, objects, Retention(), lambda: time.time() + 31 * DAY).tidy()
+    assert objects.names.resolve("cache/a/key") is None
+    assert not objects.has(digest.sha256)
