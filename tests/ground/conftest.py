@@ -1,5 +1,6 @@
 """What the ground's tests look at: the checkout itself, as git knows it."""
 
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -26,3 +27,38 @@ def tracked():
     listed = subprocess.run(words, cwd=ROOT, check=True, capture_output=True).stdout
     found = [ROOT / name for name in listed.decode().split("\0") if name]
     return [path for path in found if path.is_file() and not path.is_symlink()]
+
+
+def rows_after(text, marker):
+    """The rows of the first table after `<!-- marker -->`, each a list of cells; without head and rule."""
+    place = text.index(f"<!-- {marker} -->")
+    lines = text[place:].splitlines()[1:]
+    start = next(number for number, line in enumerate(lines) if line.startswith("|"))
+    found = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        found.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return found
+
+
+def names_in(cell):
+    """What stands in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+@pytest.fixture(scope="session")
+def rows():
+    return rows_after
+
+
+@pytest.fixture(scope="session")
+def names():
+    return names_in
+
+
+@pytest.fixture(scope="session")
+def docs(root):
+    """Path → text of every page that people read."""
+    pages = [root / "README.md", root / "CONTRIBUTING.md", root / "CHANGELOG.md", *sorted((root / "docs").glob("*.md"))]
+    return {page: page.read_text(encoding="utf-8") for page in pages}
