@@ -1,0 +1,58 @@
+# Needs git, make and Python 3.11 or newer; everything else goes into .venv, by versions and digests that are locked.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" --group dev pyproject.toml --output-file requirements.txt --quiet
+
+.PHONY: help venv demo test lint soak bench lock clean
+
+help:
+	@echo "make demo    see a commit run, on this machine (KEEP=1 goes on serving)"
+	@echo "make test    all tests; FORMICARY_REQUIRE=git,… fails instead of skipping what is missing"
+	@echo "make lint    style, types and the rooms' borders"
+	@echo "make soak    the long tests"
+	@echo "make bench   how fast it is, beside the raw floor"
+	@echo "make venv    only the environment"
+	@echo "make lock    choose and lock newer versions"
+	@echo "make clean   delete what was made"
+
+venv: $(READY)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "Python's venv is missing. Install it: sudo apt-get install -y python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/python examples/demo/demo.py
+
+test: $(READY)
+	@$(BIN)/python -m pytest -q -m "not soak"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=.typing $(BIN)/lint-imports
+
+soak: $(READY)
+	@$(BIN)/python -m pytest -q -m soak
+
+bench: $(READY)
+	@$(BIN)/python bench/run.py
+
+lock: $(READY)
+	@$(BIN)/$(LOCK)
+	@! grep -nE '://' requirements.txt || { echo "requirements.txt names a host; it must not" >&2; exit 1; }
+
+clean:
+	rm -rf $(VENV) .demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
