@@ -30,6 +30,7 @@ class Places:
         try:
             if len(self._idle) >= self._keep or not place.empty():
                 return False
+            place.shut()
             idle = place.root.with_name(f".idle-{place.root.name}")
             place.root.rename(idle)
         except OSError:

@@ -34,6 +34,8 @@ class DeskOfTests:
         self.refuse = set()
         self.present = []
         self._changed = anyio.Event()
+        self.silent = False
+        """Final reports are heard, and not acknowledged while this holds."""
 
     def close(self):
         self._send.close()
@@ -60,6 +62,8 @@ class DeskOfTests:
     async def report(self, report):
         self.reports.append((report, bytes(self.logs.get(report.task_execution_id, b""))))
         self._tell()
+        while self.silent and report.kind != "EXECUTING":
+            await self._changed.wait()
 
     async def log(self, chunk):
         if chunk.task_execution_id in self.refuse:

@@ -5,8 +5,9 @@ import subprocess
 import anyio
 import pytest
 
+from formicary.ant.places import Places
 from formicary.ant.uids import Uids, default_range
-from formicary.ant.workspace import Work
+from formicary.ant.workspace import Place, Work
 from formicary.runner.core.errors import ERR_CHECKOUT, SetupError
 
 RANGE = default_range()
@@ -130,6 +131,24 @@ async def test_a_task_reads_nothing_of_others(colony, an_order):
         assert "CapEff:\t0000000000000000" in raw and "Groups:\t \n" in raw
         colony.bus.stop("ant", victim)
         await colony.desk.finished(victim)
+
+
+@as_root
+def test_a_place_that_waits_for_its_next_task_is_shut(open_folder):
+    """T19: a task may have the number of an earlier one, and finds no way into what that one has left."""
+    uid, places = RANGE[0], Places(1)
+    first, second = Place.of(open_folder, "1-1", uid), Place.of(open_folder, "1-2", uid + 1)
+    places.furnish(first)
+
+    def may(place, number):
+        words = ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups", "touch", f"{place}/workspace"]
+        return subprocess.run(words, capture_output=True).returncode == 0
+
+    assert may(first.root, uid) and not may(first.root, uid + 1)
+    assert places.recycle(first)
+    assert not may(open_folder / ".idle-1-1", uid)
+    places.furnish(second)
+    assert may(second.root, uid + 1) and not may(second.root, uid)
 
 
 @as_root

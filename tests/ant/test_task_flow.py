@@ -84,6 +84,19 @@ async def test_heartbeats_go_on_while_it_runs(colony, an_order):
             colony.bus.stop("ant", name)
 
 
+async def test_heartbeats_go_on_until_the_result_is_acknowledged(colony, an_order):
+    """D4: also while draining."""
+    async with colony.bus.serve(colony.desk), colony.running() as ant:
+        colony.desk.silent = True
+        order = an_order(order={"lease_seconds": 0.03})
+        await colony.desk.finished(colony.desk.give(order))
+        ant.drain()
+        before = len(colony.desk.beats)
+        await colony.desk.until(lambda: len(colony.desk.beats) >= before + 3)
+        assert colony.desk.beats[-1] == {order.task_execution_id: order.fence}
+        colony.desk.silent = False
+
+
 async def test_the_queen_goes_and_comes_back(colony, an_order):
     """D7: the task goes on, log and report arrive once."""
     name = "1-77"
