@@ -1,7 +1,8 @@
 """What a task brings from earlier runs, scoped by repository and trust (T3, T4). Blocking. A miss is no error.
 
 A cache is found under `cache/<whose>/<trusted|untrusted>/<digest of its paths>/<key>`: untrusted runs never write
-what trusted runs read, and two caches of one key that hold different paths do not meet.
+what trusted runs read, and two caches of one key that hold different paths do not meet. Its object holds its name, so
+it is nobody else's: not even an artifact of the same files has its digest, and whoever forgets the name deletes it.
 """
 
 from __future__ import annotations
@@ -70,8 +71,11 @@ class Caches:
             return
         ordered = [found[path] for path in sorted(found)]
         check(ordered, self.limits, f"cache {cache.key}")
-        digest = self.objects.put(pack.stream(self.below, ordered))
+        before = self.objects.names.resolve(name)
+        digest = self.objects.put(pack.stream(self.below, ordered, comment=name))
         self.objects.names.link(name, digest)
+        if before is not None and before.digest != digest:
+            self.objects.delete(before.digest.sha256)
         say(f"Cache {cache.key}: kept {digest.size} bytes.")
 
     def _chosen(self, cache: Cache, warn: Warn) -> list[Selection]:
@@ -88,7 +92,7 @@ class Caches:
                 extract.unpack(content, self.below, self.limits)
         except (ObjectMissing, ObjectDamaged, UserError) as error:
             say(f"Cache {cache.key}: cannot be used, going on without it: {error}")
-            self.objects.names.unlink(found.name)
+            self._forget(found)
             return False
         say(f"Cache {cache.key}: brought {found.digest.size} bytes.")
         return True
@@ -106,8 +110,12 @@ class Caches:
     def _fresh(self, cache: Cache, found: Named) -> bool:
         if cache.expires_after is None or time.time() - found.at <= cache.expires_after:
             return True
-        self.objects.names.unlink(found.name)
+        self._forget(found)
         return False
+
+    def _forget(self, found: Named) -> None:
+        self.objects.names.unlink(found.name)
+        self.objects.delete(found.digest.sha256)
 
     def _prefix(self, cache: Cache) -> str:
         order = self.order

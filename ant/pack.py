@@ -14,9 +14,9 @@ _BLOCK: Final = 512
 _CHUNK: Final = 1 << 20
 
 
-def stream(below: Below, found: Iterable[Found]) -> BinaryIO:
-    """A stream to read the tar from, once and forwards."""
-    return cast(BinaryIO, _Reader(_tar(below, found)))  # it has what a put needs of a file: read
+def stream(below: Below, found: Iterable[Found], comment: str = "") -> BinaryIO:
+    """A stream to read the tar from, once and forwards. With another comment the same files are another object."""
+    return cast(BinaryIO, _Reader(_tar(below, found, comment)))  # it has what a put needs of a file: read
 
 
 class _Reader:
@@ -34,7 +34,9 @@ class _Reader:
         return taken
 
 
-def _tar(below: Below, found: Iterable[Found]) -> Iterator[bytes]:
+def _tar(below: Below, found: Iterable[Found], comment: str) -> Iterator[bytes]:
+    if comment:
+        yield tarfile.TarInfo.create_pax_global_header({"comment": comment})
     for one in found:
         if one.is_folder:
             yield _header(one, 0)

@@ -191,6 +191,22 @@ async def test_nothing_is_kept_of_a_failure_and_key_paths_count(colony, an_order
     assert await cached(colony, an_order, "x", locked, **source) == ""
 
 
+async def test_the_object_of_a_cache_is_its_own(colony, an_order):
+    """An artifact of the same files may be deleted without the cache, and a cache that is replaced is deleted."""
+    script, push = ("mkdir cache; echo {} > cache/f",), CACHE.model_copy(update={"policy": "push"})
+    stored = set()
+    for content in ("one", "two"):
+        lines = tuple(line.format(content) for line in script)
+        order = an_order("SHELL", script=lines, cache=(push,), artifacts=Artifacts(paths=("cache",)))
+        (ref,) = (await colony.do(order)).result.artifacts
+        (name,) = colony.objects.names.list("cache/")
+        assert name.digest.sha256 != ref.digest
+        colony.objects.delete(ref.digest)
+        stored.add(name.digest.sha256)
+    assert [colony.objects.has(sha256) for sha256 in sorted(stored)].count(True) == 1
+    assert await cached(colony, an_order, "x") == "two"
+
+
 async def test_a_damaged_cache_is_a_miss(colony, an_order):
     """T4."""
     await cached(colony, an_order, "one")
