@@ -86,7 +86,7 @@ class Queen:
             watch_lease=self._desk.watch,
             reshape=settings.reshape,
         )
-        self._requests = Requests(store, sources)
+        self._requests = Requests(store, sources, self._job)
         self.when_owed: Callable[[], None] = lambda: None
         """Called when something is owed to the outside."""
         self._engine.when_owed = lambda: self.when_owed()
@@ -226,6 +226,10 @@ class Queen:
             while len(self._versions) > REMEMBERED_VERSIONS:
                 self._versions.popitem(last=False)
         return known
+
+    def _job(self, version_id: int) -> JobDefinition | None:
+        found = self._version(version_id)
+        return found[1] if found else None
 
     async def _wait(self, request: JobRequest) -> None:
         """Put it among the waiting, unless its skip_if (or its text) ends it at once."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import anyio.to_thread
 
 from formicary.runner.core.definition import JobDefinition, Param, Value
 from formicary.runner.core.errors import DefinitionError, NotFound, RequestRefused
-from formicary.runner.core.load import Loaded, load
+from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, SyncState, Version
 from formicary.runner.queen.ask import Ask
 from formicary.runner.queen.sources import TAINTED, Sources
@@ -19,10 +19,10 @@ from formicary.runner.store import Reader, Store, Tx
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an ask came down to. `version_id` 0 = the text is not stored yet."""
+    """What an ask came down to: a text that is stored already (`version_id`), or one that is not yet (`loaded`)."""
 
     job: JobDefinition
-    loaded: Loaded
+    loaded: Loaded | None
     repository: Repository
     ref: str
     commit: str
@@ -31,9 +31,12 @@ class Found:
 
 
 class Requests:
-    def __init__(self, store: Store, sources: Sources) -> None:
+    """`job_of` gives the definition of a stored version, as it was loaded."""
+
+    def __init__(self, store: Store, sources: Sources, job_of: Callable[[int], JobDefinition | None]) -> None:
         self._store = store
         self._sources = sources
+        self._job_of = job_of
 
     async def submit(self, ask: Ask) -> tuple[JobRequest, bool]:
         """Store the request, or find the one with the same live user_key (False).
@@ -44,9 +47,10 @@ class Requests:
         if found is None:
             found = await anyio.to_thread.run_sync(self._find, ask)
         new = new_request(found, ask)
-        if found.version_id:
+        loaded = found.loaded
+        if loaded is None:
             return await self._store.write(lambda tx: tx.create_request(new))
-        return await self._store.write(lambda tx: store_request(tx, found.loaded, found.commit, new))
+        return await self._store.write(lambda tx: store_request(tx, loaded, found.commit, new))
 
     def _find(self, ask: Ask) -> Found:
         return self._registered(ask, known=False) or self._at_commit(ask)
@@ -60,17 +64,16 @@ class Requests:
             return None
         reader = self._store.read()
         repository, definition = self._definition(ask, reader)
-        version = reader.version(definition.version_id) if definition and definition.version_id else None
-        if definition is None or version is None or definition.state is SyncState.ORPHANED:
+        if definition is None or definition.version_id is None or definition.state is SyncState.ORPHANED:
             return None
-        loaded = load(version.text, path=version.path)[version.index]
+        job = self._job_of(definition.version_id)
         ref, commit = f"refs/heads/{repository.tracked_branch}", definition.commit
         params = self._sources.known_params(repository, ref, commit)
         if params is None and not known:
             params = self._sources.manual_params(repository, ref, commit)
-        if params is None or loaded.definition is None:
+        if params is None or job is None:
             return None
-        return Found(loaded.definition, loaded, repository, ref, commit, params, version.id)
+        return Found(job, None, repository, ref, commit, params, definition.version_id)
 
     def _at_commit(self, ask: Ask) -> Found:
         repository, _ = self._definition(ask, self._store.read())
