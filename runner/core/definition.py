@@ -160,6 +160,7 @@ JOB_KEYS_NOT_YET: Final = frozenset(
 TASK_KEYS_NOT_YET: Final = frozenset(
     [
         "matrix",
+        "report_stdout",
         "when",
         "artifact_ids",
         "reports",
@@ -222,7 +223,6 @@ class TaskDefinition(Shape):
     allow_failure: bool | tuple[int, ...] = False
     allow_start_if_completed: bool = False
     always_run: bool = False
-    report_stdout: bool = False
     tags: tuple[str, ...] = ()
     artifacts: Artifacts = Artifacts()
     cache: tuple[Cache, ...] = ()

@@ -259,7 +259,6 @@ TASK: Final = Table(
         "allow_failure": Key(allow_failure, "allow_failure"),
         "allow_start_if_completed": Key(flag, "flag"),
         "always_run": Key(flag, "flag"),
-        "report_stdout": Key(flag, "flag", late=True),
         "artifacts": Key(_model(Artifacts, lambda: ARTIFACTS), "artifacts", late=True),
         **DEFAULTS,
         **RETRIES,

@@ -6,15 +6,33 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import anyio
 
+from formicary.runner.core.definition import JobDefinition, TaskDefinition
 from formicary.runner.core.execution import Event, Plan
 from formicary.runner.core.messages import Ant, TaskOrder
 from formicary.runner.core.records import JobRequest, Version
 from formicary.runner.core.schedule import AntView, OfferView, Running, Waiting
 
 JobKey = tuple[str, int | None, str]
+
+
+MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def platform_tags(platform: str) -> frozenset[str]:
+    """What a job's `platform` may say to reach an ant of this one: `linux`, `linux/x86_64`, `linux/amd64`."""
+    system, _, machine = platform.partition("/")
+    names = {platform, system, f"{system}/{MACHINES.get(machine, machine)}"}
+    return frozenset(f"platform {name}" for name in names if name.strip("/"))
+
+
+def needed_tags(job: JobDefinition, task: TaskDefinition) -> frozenset[str]:
+    """The tags of the task, and the platform of its job as one more."""
+    own = frozenset(task.tags)
+    return own | {f"platform {job.platform}"} if job.platform else own
 
 
 def job_key(request: JobRequest) -> JobKey:
@@ -70,10 +88,14 @@ class Worker:
     running: dict[str, int] = field(default_factory=dict)
     """task execution id → execution id"""
     draining: bool = False
+    tags: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tags = self.ant.tags | platform_tags(self.ant.platform)
 
     def view(self) -> AntView:
         ant = self.ant
-        return AntView(ant.ant_id, ant.tags, ant.methods, ant.platform, len(self.claims), ant.hands)
+        return AntView(ant.ant_id, self.tags, ant.methods, ant.platform, len(self.claims), ant.hands)
 
     def take_claim(self) -> Claim | None:
         while self.claims:

@@ -20,7 +20,7 @@ from formicary.runner.core.plan import begin, decide
 from formicary.runner.core.records import JobRequest, Lease, Version
 from formicary.runner.core.schedule import Admission, Admitted, Limits, admit, match
 from formicary.runner.core.states import State
-from formicary.runner.queen.board import Board, Claim, Live, Offered, Worker, job_key
+from formicary.runner.queen.board import Board, Claim, Live, Offered, Worker, job_key, needed_tags
 from formicary.runner.queen.changes import Change
 from formicary.runner.queen.engine import Engine, Step, definition_result
 from formicary.runner.queen.orders import make_order, render_plan
@@ -205,7 +205,7 @@ class Dispatcher:
             if not isinstance(order, Offer):
                 continue
             task = start.plan.definition.task(order.task)
-            fits = frozenset(task.tags) <= worker.ant.tags and task.method in worker.ant.methods
+            fits = needed_tags(start.plan.definition, task) <= worker.tags and task.method in worker.ant.methods
             if fits and not task.except_:
                 event = Claimed(order.task_execution_id, order.fence, worker.ant.ant_id)
                 execution, more = decide(execution, start.plan, event, tx.now, live.seed)

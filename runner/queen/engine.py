@@ -34,7 +34,7 @@ from formicary.runner.core.execution import (
 from formicary.runner.core.plan import decide
 from formicary.runner.core.schedule import OfferView
 from formicary.runner.core.states import TERMINAL, State
-from formicary.runner.queen.board import Board, Live, Offered
+from formicary.runner.queen.board import Board, Live, Offered, needed_tags
 from formicary.runner.queen.changes import Change, Changes
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.orders import render_task
@@ -179,7 +179,7 @@ class Engine:
             task_execution_id=order.task_execution_id,
             priority=live.request.priority,
             ready_at=found[1].ready_at or 0.0,
-            tags=frozenset(task.tags),
+            tags=needed_tags(live.plan.definition, task),
             methods=frozenset({task.method}),
             trusted=live.request.trusted,
         )

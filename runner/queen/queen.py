@@ -23,7 +23,7 @@ from formicary.runner.core.records import Definition, JobRequest, Version
 from formicary.runner.core.schedule import Limits, Waiting
 from formicary.runner.core.states import LEASED, TERMINAL, State
 from formicary.runner.queen.ask import Ask
-from formicary.runner.queen.board import AntStatus, Board, Live, job_key
+from formicary.runner.queen.board import AntStatus, Board, Live, job_key, needed_tags
 from formicary.runner.queen.changes import Change, Changes
 from formicary.runner.queen.clockwork import Clockwork
 from formicary.runner.queen.desk import QueensDesk
@@ -308,7 +308,7 @@ def waiting(request: JobRequest, job: JobDefinition | None) -> Waiting:
         created_at=request.created_at,
         scheduled_at=request.scheduled_at,
         max_concurrency=request.max_concurrency,
-        tags=frozenset(first.tags) if first else frozenset(),
+        tags=needed_tags(job, first) if job and first else frozenset(),
         methods=frozenset({first.method}) if first else frozenset(),
         trusted=request.trusted,
     )

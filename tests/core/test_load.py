@@ -103,7 +103,6 @@ tasks:
     allow_failure: [1, 2]
     artifacts: {paths: dist/, exclude: ["*.o"], when: always, expires_after: 90}
     cache: [{key: "k-{{ GitBranch }}", key_paths: lock, paths: [x], policy: pull}]
-    report_stdout: true
     except: "{{ JobRetry > 3 }}"
   - task_type: b
     dependencies: a

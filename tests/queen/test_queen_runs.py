@@ -292,3 +292,16 @@ async def test_user_key_is_unique_while_its_request_is_alive(hive, repo):
     assert first.id == second.id
     await hive.queen.cancel(first.id, by="ada")
     assert (await hive.submit(user_key="k")).id != first.id
+
+
+async def test_a_job_waits_for_an_ant_of_its_platform(hive, repo):
+    repo.commit({".formicary/ci.yml": "job_type: ci\nplatform: linux/arm64\nscript: [make]\n"})
+    await hive.watch(repo)
+    async with hive.ant("big", platform="linux/x86_64") as big, anyio.create_task_group() as group:
+        group.start_soon(big.claim)
+        request = await hive.submit()
+        await hive.until(lambda: "platform linux/arm64" in hive.queen.why(request.id))
+        async with hive.ant("small", platform="linux/aarch64") as small:
+            await small.work(await small.claim())
+            assert (await hive.ended(request.id)).state is State.COMPLETED
+        group.cancel_scope.cancel()
