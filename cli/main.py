@@ -36,7 +36,6 @@ COMMANDS: Final = {
 }
 DEBUG: Final = "FORMICARY_DEBUG"
 INTERRUPTED: Final = 130
-PIPE_CLOSED: Final = 141
 
 
 class Commands(click.Group):
@@ -130,7 +129,7 @@ def explain(error: BaseException) -> int:
         return INTERRUPTED
     if any(isinstance(one, BrokenPipeError) for one in errors):
         _nobody_reads()
-        return PIPE_CLOSED
+        return 1  # as click does
     codes = [_explain_one(one) for one in errors if not isinstance(one, SystemExit)]
     return max(codes, default=1)
 

@@ -264,7 +264,13 @@ def main() -> None:
     click.echo(f"\ndone in {time.monotonic() - began:.1f} s; the server has ended. KEEP=1 make demo leaves it serving.")
 
 
+def interrupted(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, interrupted)  # a background job of a shell would ignore it
+    signal.signal(signal.SIGTERM, interrupted)  # however it ends, the server ends with it
     try:
         main()
     except KeyboardInterrupt:
