@@ -1,9 +1,28 @@
 """What CI and pre-commit run is there and needs nothing but this checkout."""
 
 import os
+import shutil
 import subprocess
+from pathlib import Path
 
 import yaml
+
+
+PARTS = {
+    "git": lambda: shutil.which("git"),
+    "root": lambda: os.geteuid() == 0,
+    "chromium": lambda: any(
+        path and Path(path).exists()
+        for path in (os.environ.get("FORMICARY_CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser")
+    ),
+}
+
+
+def test_what_is_required_is_there():
+    """FORMICARY_REQUIRE: what it names is there, so that no test of it is skipped; a misspelt name is no silence."""
+    required = os.environ.get("FORMICARY_REQUIRE", "").replace(",", " ").split()
+    assert [name for name in required if name not in PARTS] == []
+    assert [name for name in required if not PARTS[name]()] == []
 
 
 def test_ci_run_is_a_script_that_bash_takes(root):
