@@ -7,7 +7,6 @@ from pathlib import Path
 
 import yaml
 
-
 PARTS = {
     "git": lambda: shutil.which("git"),
     "root": lambda: os.geteuid() == 0,
