@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from formicary.cli.client import Api, Json, connected
-from formicary.cli.format import age, as_json, harmless, one_line, state, table
+from formicary.cli.format import age, as_json, harmless, one_line, progress, state, table
 
 PATH = "/api/repos"
 
@@ -24,7 +24,8 @@ def command(api: Api, sync: bool, json_wanted: bool) -> None:
       formicary repos
       formicary repos --sync
     """
-    found = [_sync(api, one["id"], sync) for one in api.records(PATH)]
+    with progress("looking at the repositories"):
+        found = [_sync(api, one["id"], sync) for one in api.records(PATH)]
     if json_wanted:
         click.echo(as_json(found))
     elif not found:
