@@ -55,7 +55,7 @@ class Follower:
         wait = _SOON
         async with anyio.create_task_group() as group:
             while True:
-                request = await self._get(f"{REQUESTS}/{self.request_id}")
+                request: Json = await self._get(f"{REQUESTS}/{self.request_id}")
                 changed = await self._look(group, request)
                 if self._over(request):
                     break

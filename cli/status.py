@@ -68,7 +68,7 @@ def _running(one: Json) -> tuple[str, ...]:
 
 
 def _waiting(one: Json) -> tuple[str, ...]:
-    return (*_head(one), f"for {took(one['created_at'], None)}", one_line(one.get("why", one["reason"])))
+    return (*_head(one), f"for {took(one['created_at'], None)}", one_line(one.get("why") or one["reason"]))
 
 
 def _ended(one: Json) -> tuple[str, ...]:
