@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,12 +49,15 @@ class Place:
         """All folders, empty, and the file for outputs."""
         for folder in (self.root, self.workspace, self.home, self.tmp, self.run):
             os.mkdir(folder, 0o700)  # noqa: PTH102  # pathlib costs time here
+        self.write_run(self.output, b"")
         self._hand_over()
 
     def take_over(self) -> None:
         """The same, from folders that another task has left empty."""
         for folder in (self.workspace, self.home, self.tmp):
             os.chmod(folder, 0o700)  # noqa: PTH101
+        os.chmod(self.output, 0o600)  # noqa: PTH101
+        self.give(self.output)
         self._hand_over()
 
     def shut(self) -> None:
@@ -62,7 +66,6 @@ class Place:
             os.chmod(self.root, 0o700)  # noqa: PTH101
 
     def _hand_over(self) -> None:
-        self.write_run(self.output, b"")
         if self.uid is None:
             return
         for folder in (self.workspace, self.home, self.tmp):
@@ -99,7 +102,17 @@ class Place:
         if not all(untouched(folder) for folder in (self.workspace, self.home, self.tmp)):
             return False
         for name in os.listdir(self.run):  # noqa: PTH208
-            os.unlink(os.path.join(self.run, name))  # noqa: PTH108, PTH118
+            if name != self.output.name:
+                os.unlink(os.path.join(self.run, name))  # noqa: PTH108, PTH118
+        return self._blank_output()
+
+    def _blank_output(self) -> bool:
+        """Empty the file for outputs, unless the task has given it another name or attributes of its own."""
+        found = os.lstat(self.output)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or _attributes(self.output):
+            return False
+        if found.st_size:
+            os.truncate(self.output, 0)
         return True
 
 
@@ -108,11 +121,11 @@ def untouched(folder: Path) -> bool:
     return not os.listdir(folder) and not _attributes(folder)  # noqa: PTH208  # pathlib costs time here
 
 
-def _attributes(folder: Path) -> list[str]:
+def _attributes(path: Path) -> list[str]:
     if not hasattr(os, "listxattr"):
         return []
     try:
-        return os.listxattr(folder, follow_symlinks=False)
+        return os.listxattr(path, follow_symlinks=False)
     except OSError:
         return []  # this file system has none
 

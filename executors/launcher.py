@@ -6,7 +6,8 @@ a file descriptor. On Linux it is a child subreaper: whoever of the task forks a
 becomes its child at last, and is found. At the end of its socket, that is of whoever lent it, it kills everything and
 exits.
 
-    {"spawn": {argv, env, cwd, umask, mark, uid, gid, limits}}  → {"pid": n}, or {"error": sentence, "kind": why}
+    {"spawn": {argv, env, cwd, umask, mark, script, uid, gid, limits}}
+                           → {"pid": n}, or {"error": sentence, "kind": why}
     {"signal": "TERM"}     to all; from then on the others may take their time after the first process ended
     {"signal": "KILL"}     to all, until none is left
                            → {"status": exit code or -signal, "usage": {...}} once the whole tree is gone
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 LINUX = sys.platform == "linux"
 PR_SET_CHILD_SUBREAPER = 36
+SCRIPT_FD = 62
 CPU_GRACE = 5  # seconds between SIGXCPU and SIGKILL
 NOT_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 RECEIVE_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -66,9 +68,13 @@ def start(spec: Spec, stdout: int, nothing: int) -> int:
 
     Without a user and limits, subprocess need not copy this process (vfork), and with them it is a small one.
     """
-    mark = spec["mark"]
-    if mark is not None:
-        os.dup2(stdout, mark)
+    opened = []
+    if spec["mark"] is not None:
+        os.dup2(stdout, spec["mark"])
+        opened.append(spec["mark"])
+    if spec["script"] is not None:
+        in_memory(spec["script"], SCRIPT_FD)
+        opened.append(SCRIPT_FD)
     try:
         process = subprocess.Popen(
             spec["argv"],
@@ -77,7 +83,7 @@ def start(spec: Spec, stdout: int, nothing: int) -> int:
             stdin=nothing,
             stdout=stdout,
             stderr=stdout,
-            pass_fds=() if mark is None else (mark,),
+            pass_fds=opened,
             start_new_session=True,
             umask=spec["umask"],
             user=spec["uid"],
@@ -86,10 +92,20 @@ def start(spec: Spec, stdout: int, nothing: int) -> int:
             preexec_fn=partial(limit, spec["limits"]) if spec["limits"] else None,  # no threads here
         )
     finally:
-        if mark is not None:
-            os.close(mark)
+        for fd in opened:
+            os.close(fd)
     process.returncode = 0  # waiting for it is ours
     return process.pid
+
+
+def in_memory(text: str, fd: int) -> None:
+    """Make `fd` a file of this text that lies on no disk; whoever has it may read it by its path /dev/fd/N."""
+    made = os.memfd_create("script")
+    with open(made, "wb") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+        file.flush()
+        os.fchmod(made, 0o444)
+        os.dup2(made, fd)
 
 
 def limit(limits: dict[str, int]) -> None:

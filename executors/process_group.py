@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -26,6 +27,9 @@ from anyio import to_thread
 from formicary.executors import leftovers, shapes
 
 LAUNCHER: Final = Path(__file__).with_name("launcher.py")
+SCRIPT_PATH: Final = "/dev/fd/62"
+"""Where a process finds the script that its spawn brought: in memory, so that its secrets are on no disk."""
+IN_MEMORY: Final = hasattr(os, "memfd_create") and Path("/dev/fd").is_dir()
 START_BOUND: Final = 30.0
 """Seconds for a new hand to be ready, and for a hand to fork and exec."""
 KILL_BOUND: Final = 5.0
@@ -104,17 +108,19 @@ class Hand:
         *,
         stdout: int,
         mark: int | None = None,
+        script: str | None = None,
         uid: int | None = None,
         gid: int | None = None,
         limits: Mapping[str, int] | None = None,
         umask: int = 0o022,
     ) -> int:
-        """Start a process group with `stdout` as its fds 1, 2 and `mark`; its process id. `limits`: RLIMIT_… → value.
+        """Start a process group with `stdout` as its fds 1, 2 and `mark`; its process id. `limits`: RLIMIT_… → value;
+        `script` is what it finds in SCRIPT_PATH (where IN_MEMORY).
 
         Raises CannotSpawn, HandLost. Cannot be cancelled, for what was started must be known; it is quick.
         """
         spec = {"argv": argv, "env": dict(env), "cwd": cwd, "mark": mark, "uid": uid, "gid": gid, "umask": umask}
-        message = {"spawn": {**spec, "limits": limits or {}}}
+        message = {"spawn": {**spec, "script": script, "limits": limits or {}}}
         self._output = leftovers.name_of(stdout)
         with anyio.move_on_after(START_BOUND, shield=True):
             await self._send(message, stdout)

@@ -18,13 +18,12 @@ from anyio import to_thread
 from formicary.executors import shapes
 from formicary.executors.contract import Limits, Outcome, Prepared, Session, Sink
 from formicary.executors.pipe import Pipe
-from formicary.executors.process_group import CannotSpawn, Ended, Hand, HandLost, Hands
-from formicary.executors.shell_script import MARK_FD, Announcer, Script, compose
+from formicary.executors.process_group import IN_MEMORY, SCRIPT_PATH, CannotSpawn, Ended, Hand, HandLost, Hands
+from formicary.executors.shell_script import MARK_FD, Announcer, Script, compose, is_sh
 from formicary.runner.core.errors import ERR_DEFINITION, ERR_EXIT_CODE, ERR_LOST, LostError
 
 DRAIN_BOUND: Final = 2.0
 """Seconds to read on after the tree has ended, should a stranger hold the pipe open."""
-BIG_SCRIPT: Final = 1 << 16
 
 _SIGNAL_MEANS: Final = {
     signal.SIGKILL: "maybe it ran out of memory",
@@ -71,32 +70,32 @@ class ShellSession:
             cwd = _working_dir(self._prepared)
         except ValueError as error:
             return Outcome(None, ERR_DEFINITION, str(error))
-        # A name that the task could not prepare for: it may own run_dir, and a script runs before an after_script.
-        path = self._prepared.run_dir / f"{name}-{token_hex(4)}"
         try:
-            await self._write(path, script.text)
+            path = await self._place(name, script)
         except OSError as error:
             return Outcome(None, ERR_LOST, f"The script could not be written: {error}.")
+        announcer = Announcer(sink, nonce, script.marked)
         if not self._hand.lost:
-            return await self._run(self._hand, script, path, cwd, Announcer(sink, nonce, script.marked), sink)
+            return await self._run(self._hand, script, path, cwd, announcer, sink)
         async with _lent(self._hands, self._grace) as hand:  # an after_script runs although the script lost its hand
-            return await self._run(hand, script, path, cwd, Announcer(sink, nonce, script.marked), sink)
+            return await self._run(hand, script, path, cwd, announcer, sink)
 
-    async def _write(self, path: Path, text: str) -> None:
-        data = text.encode("utf-8", "surrogateescape")
-        write = partial(_write_script, path, data, self._prepared.uid, self._prepared.gid)
-        if len(data) < BIG_SCRIPT:
-            write()  # quicker than asking a thread to
-        else:
-            await to_thread.run_sync(write)
+    async def _place(self, name: str, script: Script) -> str:
+        """Where the shell will find its script. Other shells than sh may want to know a file by its real name."""
+        prepared = self._prepared
+        if IN_MEMORY and is_sh(prepared.task.shell):
+            return SCRIPT_PATH
+        # A name that the task could not prepare for: it may own run_dir, and a script runs before an after_script.
+        path = prepared.run_dir / f"{name}-{token_hex(4)}"
+        data = script.text.encode("utf-8", "surrogateescape")
+        await to_thread.run_sync(partial(_write_script, path, data, prepared.uid, prepared.gid))
+        return str(path)
 
-    async def _run(
-        self, hand: Hand, script: Script, path: Path, cwd: Path, announcer: Announcer, sink: Sink
-    ) -> Outcome:
+    async def _run(self, hand: Hand, script: Script, path: str, cwd: Path, announcer: Announcer, sink: Sink) -> Outcome:
         started = time.monotonic()
         with closing(Pipe(self._prepared.uid)) as pipe:
             try:
-                await self._spawn(hand, pipe, [*self._prepared.task.shell, str(path)], cwd, bool(script.marked))
+                await self._spawn(hand, pipe, script, path, cwd)
                 for item in script.at_once:
                     sink.cmd(item)
                 ended = await self._to_the_end(hand, pipe, announcer)
@@ -108,14 +107,15 @@ class ShellSession:
                 announcer.close()
         return _outcome(ended, time.monotonic() - started)
 
-    async def _spawn(self, hand: Hand, pipe: Pipe, argv: list[str], cwd: Path, marked: bool) -> None:
+    async def _spawn(self, hand: Hand, pipe: Pipe, script: Script, path: str, cwd: Path) -> None:
         prepared = self._prepared
         await hand.spawn(
-            argv,
+            [*prepared.task.shell, path],
             prepared.environment,
             str(cwd),
             stdout=pipe.writing,
-            mark=MARK_FD if marked else None,
+            mark=MARK_FD if script.marked else None,
+            script=script.text if path == SCRIPT_PATH else None,
             uid=prepared.uid,
             gid=prepared.gid,
             limits=_rlimits(prepared.limits),

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from formicary.executors.contract import Limits
+from formicary.executors.process_group import IN_MEMORY
 from formicary.runner.core.errors import ERR_DEFINITION, ERR_EXIT_CODE, ERR_LOST
 
 USER = 54321
@@ -128,11 +129,11 @@ async def test_memory_is_limited(run, sink):
     assert sink.output == b"1048576\n"
 
 
-async def test_only_standard_streams_and_the_mark_are_open(run, sink):
+async def test_only_standard_streams_the_mark_and_the_script_are_open(run, sink):
     await run("true", "exec ls -l /proc/self/fd")
     lines = [line.split(" -> ") for line in sink.output.decode().splitlines() if " -> " in line]
     opened = {int(left.split()[-1]): target for left, target in lines if "/proc/" not in target}
-    assert opened.keys() == {0, 1, 2, 63}
+    assert opened.keys() == ({0, 1, 2, 62, 63} if IN_MEMORY else {0, 1, 2, 63})
     assert opened[0] == os.devnull
     assert opened[1] == opened[2] == opened[63]
 
@@ -167,10 +168,10 @@ async def test_a_script_cannot_stand_in_the_way_of_its_after_script(shell, prepa
 
 
 async def test_a_script_that_removes_its_run_dir_is_told_so(shell, prepare, sink):
-    prepared = prepare()
+    prepared = prepare(shell=("python3",))
     async with shell.open(prepared) as session:
-        assert (await session.run([f"rm -r {prepared.run_dir}"], sink)).ok
-        outcome = await session.run(["true"], sink, name="after_script")
+        assert (await session.run([f"import shutil; shutil.rmtree('{prepared.run_dir}')"], sink)).ok
+        outcome = await session.run(["pass"], sink, name="after_script")
     assert outcome.error_code == ERR_LOST
     assert "could not be written" in outcome.error_message
 
@@ -210,3 +211,11 @@ async def test_another_users_stray_is_ended(run, sink, family, open_folder):
     outcome = await run("(setsid sleep 600 &)", uid=USER, gid=USER, base=open_folder)
     assert outcome.ok
     assert family.members() == []
+
+
+@pytest.mark.skipif(not IN_MEMORY, reason="this system has no files in memory")
+async def test_a_script_is_on_no_disk(run, sink, prepare):
+    """T8: its text may hold secrets."""
+    outcome = await run("echo s3cret-word; ls -A \"$RUN_DIR\"", "true", environment={"RUN_DIR": str(prepare().run_dir)})
+    assert outcome.ok
+    assert sink.output == b"s3cret-word\n"
