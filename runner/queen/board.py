@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final
 
 import anyio
@@ -38,6 +39,11 @@ def needed_tags(job: JobDefinition, task: TaskDefinition) -> frozenset[str]:
 def job_key(request: JobRequest) -> JobKey:
     """What max_concurrency counts by."""
     return (request.organization_id, request.repository_id, request.job_type)
+
+
+def _line(waiting: Waiting) -> tuple[JobKey, int]:
+    organization, repository, job_type = waiting.job_key
+    return (organization, repository, job_type), waiting.priority
 
 
 @dataclass(slots=True)
@@ -120,14 +126,41 @@ class AntStatus:
 
 
 class Board:
+    """`waiting` is everything that waits, by request id; change it by `queue` and `unqueue` alone."""
+
     def __init__(self) -> None:
         self.waiting: dict[int, Waiting] = {}
+        self._lines: dict[tuple[JobKey, int], dict[int, Waiting]] = {}
         self.live: dict[int, Live] = {}
         self.by_request: dict[int, int] = {}
         self.offers: dict[str, Offered] = {}
         self.workers: dict[str, Worker] = {}
         self._by_job: Counter[JobKey] = Counter()
         self._by_organization: Counter[str] = Counter()
+
+    def queue(self, waiting: Waiting) -> None:
+        self.waiting[waiting.request_id] = waiting
+        self._lines.setdefault(_line(waiting), {})[waiting.request_id] = waiting
+
+    def unqueue(self, request_id: int) -> Waiting | None:
+        waiting = self.waiting.pop(request_id, None)
+        if waiting is not None:
+            line = self._lines[_line(waiting)]
+            del line[request_id]
+            if not line:
+                del self._lines[_line(waiting)]
+        return waiting
+
+    def heads(self, count: int) -> tuple[list[Waiting], bool]:
+        """The first `count` of every line (one job, one priority), and whether behind them somebody waits whose job
+        may still run: looking at all that wait, each time a hand is free, would cost more the more there are."""
+        found: list[Waiting] = []
+        more = False
+        for (key, _), line in self._lines.items():
+            found.extend(islice(line.values(), count))
+            first = next(iter(line.values()))
+            more = more or (len(line) > count and self._by_job[key] + count < first.max_concurrency)
+        return found, more
 
     def begin(self, live: Live) -> None:
         self.count(live.job_key, 1)
@@ -154,9 +187,9 @@ class Board:
 
     def relimit(self, key: JobKey, max_concurrency: int) -> None:
         """What waits of this job goes by the newest definition's limit."""
-        for number, waiting in self.waiting.items():
+        for waiting in list(self.waiting.values()):
             if waiting.job_key == key and waiting.max_concurrency != max_concurrency:
-                self.waiting[number] = replace(waiting, max_concurrency=max_concurrency)
+                self.queue(replace(waiting, max_concurrency=max_concurrency))
 
     def running(self) -> Running:
         return Running(by_job=self._by_job, by_organization=self._by_organization)

@@ -98,9 +98,9 @@ class QueensDesk:
             self._arm(max(min(lease.deadline for lease in self._leases.values()), now + 0.1))
 
     async def _lose(self, lease: Lease, message: str) -> None:
-        self._done(lease.task_execution_id)
         log.warning("task execution %s is lost: %s", lease.task_execution_id, message)
         await self.engine.feed(lease.execution_id, AntLost(lease.task_execution_id, lease.fence, message))
+        self._done(lease.task_execution_id)  # only now: until it is on disk somebody must look at it again
 
     def _done(self, task_execution_id: str) -> None:
         self._leases.pop(task_execution_id, None)
@@ -130,7 +130,8 @@ class QueensDesk:
     async def _finish_with_artifacts(self, live: Live, event: Finished) -> None:
         """The result and the rows of its artifacts, in one change."""
         held, live.held = live.held, []
-        step = await self.engine.store.write(partial(self._save_artifacts, live=live, events=(*held, event)))
+        change = partial(self._save_artifacts, live=live, events=(*held, event))
+        step = await self.engine.save_or_hold(live, held, change)
         self.engine.obey(live, step)
 
     def _save_artifacts(self, tx: Tx, live: Live, events: tuple[Event, ...]) -> Step:

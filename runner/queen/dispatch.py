@@ -57,7 +57,6 @@ class Dispatcher:
     reshape: Callable[[Plan], Plan] = lambda plan: plan
     paused: bool = False
     """Draining: nothing new is admitted, what runs goes on."""
-    _due: float = 0.0
 
     @property
     def board(self) -> Board:
@@ -124,24 +123,23 @@ class Dispatcher:
     # Waiting requests
 
     def _admissions(self) -> list[Job]:
-        board = self.board
-        if self.paused or not board.waiting:
+        board, ants = self.board, self.board.ants()
+        free = sum(ant.free for ant in ants)
+        if self.paused or not board.waiting or not free:
             return []
-        admitted = admit(board.waiting.values(), board.running(), self.limits, board.ants(), self._now())
-        if admitted.next_at is not None and admitted.next_at != self._due:
-            self._due = admitted.next_at
-            self.engine.timers.at(admitted.next_at, self._ring)
+        heads, more = board.heads(free)
+        admitted = admit(heads, board.running(), self.limits, ants, self._now())
+        if more and len(admitted.admissions) < free:
+            admitted = self.look()
         return [job for admission in admitted.admissions if (job := self._admission(admission)) is not None]
-
-    async def _ring(self) -> None:
-        self.engine.ring()
 
     def _admission(self, admission: Admission) -> Job | None:
         worker = self.board.workers.get(admission.ant_id or "")
         claim = worker.take_claim() if worker else None
         if admission.ant_id and claim is None:
             return None
-        waiting = self.board.waiting.pop(admission.request_id)
+        waiting = self.board.unqueue(admission.request_id)
+        assert waiting is not None, "only what waits is admitted"
         self.board.count(waiting.job_key, 1)
         return partial(self._admit, admission.request_id, worker, claim)
 
@@ -243,7 +241,7 @@ class Dispatcher:
                 tx.end_request(request.id, state, reason=reason, error_code=code, error_message=message)
 
         await self.engine.store.write(change)
-        self.board.waiting.pop(request.id, None)
+        self.board.unqueue(request.id)
         self.engine.changes.publish(
             Change("request", request.organization_id, request.repository_id, request.id, state=state)
         )

@@ -90,8 +90,16 @@ class Engine:
         held, live.held = live.held, []
         batch = (*held, *events)
         if batch:
-            step = await self.store.write(lambda tx: self.step(tx, live, batch))
+            step = await self.save_or_hold(live, held, lambda tx: self.step(tx, live, batch))
             self.obey(live, step)
+
+    async def save_or_hold(self, live: Live, held: list[Event], change: Callable[[Tx], Step]) -> Step:
+        """The change on disk; where that fails, what was held is held again for the next try."""
+        try:
+            return await self.store.write(change)
+        except Exception:
+            live.held = held + live.held
+            raise
 
     def hold(self, execution_id: int, event: Event) -> None:
         """Feed this event with the next one, or on its own a moment later."""
@@ -144,7 +152,10 @@ class Engine:
         if execution is None or not step.changed:
             return
         for order in step.orders:
-            self._obey_one(live, execution, order)
+            try:
+                self._obey_one(live, execution, order)
+            except Exception:  # it is on disk and made again at the next start; the other orders are not to blame
+                log.exception("an order of execution %d could not be carried out: %r", execution.id, order)
         self._tell(live, execution)
         self.ring()
         if self.effects and execution.state in TERMINAL:

@@ -17,6 +17,7 @@ from formicary.runner.bus import Bus
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import ERR_CANCELLED, ERR_DEFINITION, Conflict, DefinitionError, NotFound
 from formicary.runner.core.execution import AntLost, CancelAsked, Plan
+from formicary.runner.core.graph import Graph
 from formicary.runner.core.load import load
 from formicary.runner.core.plan import outstanding
 from formicary.runner.core.records import Definition, JobRequest, Version
@@ -237,7 +238,12 @@ class Queen:
         job = found[1] if found else None
         if found and job and job.skip_if and await self._skipped(request, found[0]):
             return
-        self._board.waiting[request.id] = waiting(request, job)
+        self._board.queue(waiting(request, job))
+        if request.scheduled_at is not None and request.scheduled_at > self._clock():
+            self._timers.at(request.scheduled_at, self._ring)
+        self._engine.ring()
+
+    async def _ring(self) -> None:
         self._engine.ring()
 
     async def _skipped(self, request: JobRequest, version: Version) -> bool:
@@ -298,7 +304,8 @@ class Queen:
 
 def waiting(request: JobRequest, job: JobDefinition | None) -> Waiting:
     """What `admit` needs to know of a request: its first tasks' tags and methods, as far as they are known by now."""
-    first = job.tasks[0] if job and job.tasks else None
+    roots = Graph.of(job).roots if job else ()
+    first = job.task(roots[0]) if job and roots else None
     return Waiting(
         request_id=request.id,
         organization_id=request.organization_id,

@@ -1,14 +1,28 @@
-"""One heap of what is due when. Its task sleeps until the next entry, or an earlier one is set; it never ticks."""
+"""One heap of what is due when. Its task sleeps until the next entry, or an earlier one is set; it never ticks.
+
+An action that fails is tried again later and ends nothing else (D8): for ever while the world is to blame, else a few
+times."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import anyio
 
+from formicary.runner.core.errors import WorldError
+
 Action = Callable[[], Awaitable[None]]
+
+log = logging.getLogger("formicary.queen")
+
+AGAIN: Final = 1.0
+LONGEST: Final = 60.0
+MOST_FAULTS: Final = 5
+"""How often an action may fail for a reason that is not the world's, before it is given up."""
 
 
 class Timers:
@@ -16,13 +30,16 @@ class Timers:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._heap: list[tuple[float, int, Action]] = []
+        self._heap: list[tuple[float, int, Action, int]] = []
         self._order = itertools.count()
         self._changed = anyio.Event()
 
     def at(self, when: float, action: Action) -> None:
         """Run `action` at `when`, or at once if that has passed. It must be harmless when it is no longer due."""
-        entry = (when, next(self._order), action)
+        self._put(when, action, 0)
+
+    def _put(self, when: float, action: Action, failures: int) -> None:
+        entry = (when, next(self._order), action, failures)
         heapq.heappush(self._heap, entry)
         if self._heap[0] is entry:
             self._changed.set()
@@ -32,8 +49,16 @@ class Timers:
         while True:
             self._changed = anyio.Event()
             while self._heap and self._heap[0][0] <= self._clock():
-                await heapq.heappop(self._heap)[2]()
+                await self._fire(*heapq.heappop(self._heap)[2:])
             delay = self._heap[0][0] - self._clock() if self._heap else None
             # An hour at the most, so that a wall clock set forward is noticed.
             with anyio.move_on_after(3600.0 if delay is None else min(max(delay, 0.0), 3600.0)):
                 await self._changed.wait()
+
+    async def _fire(self, action: Action, failures: int) -> None:
+        try:
+            await action()
+        except Exception as error:
+            log.exception("what was due failed")
+            if isinstance(error, WorldError) or failures + 1 < MOST_FAULTS:
+                self._put(self._clock() + min(AGAIN * 2.0 ** min(failures, 10), LONGEST), action, failures + 1)

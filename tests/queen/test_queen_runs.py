@@ -1,5 +1,7 @@
 """Requests from their submission to their end, with an ant that does what it is told."""
 
+import time
+
 import anyio
 import pytest
 
@@ -305,3 +307,38 @@ async def test_a_job_waits_for_an_ant_of_its_platform(hive, repo):
             await small.work(await small.claim())
             assert (await hive.ended(request.id)).state is State.COMPLETED
         group.cancel_scope.cancel()
+
+
+async def test_a_request_for_later_waits_until_then(hive, repo):
+    repo.commit({".formicary/ci.yml": "job_type: ci\nscript: [make]\n"})
+    await hive.watch(repo)
+    async with hive.ant() as ant:
+        due = time.time() + 0.3
+        request = await hive.submit(scheduled_at=due)
+        assert "due" in hive.queen.why(request.id)
+        order = await ant.claim()
+        assert time.time() >= due
+        await ant.work(order)
+        assert (await hive.ended(request.id)).state is State.COMPLETED
+
+
+async def test_a_long_line_of_one_job_does_not_hide_another(hive, repo):
+    """Priority first, and what cannot run now keeps nobody else waiting."""
+    repo.commit(
+        {
+            ".formicary/a.yml": "job_type: a\nmax_concurrency: 1\nscript: [make]\n",
+            ".formicary/b.yml": "job_type: b\nscript: [make]\n",
+            ".formicary/c.yml": "job_type: c\ntags: [gpu]\nscript: [make]\n",
+        }
+    )
+    await hive.watch(repo)
+    for _ in range(20):
+        await hive.submit("c", priority=9)
+        await hive.submit("a")
+    late = await hive.submit("b")
+    urgent = await hive.submit("b", priority=5)
+    async with hive.ant(hands=3) as ant:
+        first, second, third = [await ant.claim() for _ in range(3)]
+    assert first.request_id == urgent.id
+    assert second.job_type == "a"
+    assert third.request_id == late.id
