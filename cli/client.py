@@ -27,7 +27,8 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 REQUESTS: Final = "/api/jobs/requests"
-LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+#: This machine; a server that listens everywhere says that it is at 0.0.0.0.
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost", "0.0.0.0", "::"})
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 _PAGE: Final = 1000
 
@@ -73,9 +74,7 @@ def find(server: str | None = None, data: Path | None = None) -> Connection:
     token = os.environ.get("FORMICARY_TOKEN", "").strip()
     if server and server.rstrip("/") != here:
         return _elsewhere(server.rstrip("/"), token)
-    if not here:
-        raise SetupError(no_server(folder))
-    if not _lives(said):
+    if not here or not (server or _lives(said)):
         raise SetupError(no_server(folder))
     token = token or _admin_token(folder)
     if not token:

@@ -60,11 +60,11 @@ class Place:
 
 def place_of(repo: Path) -> Place:
     """Raises NotFound, SetupError."""
-    wanted = ("--is-bare-repository", "--git-common-dir", "--git-path", "hooks", "--absolute-git-dir")
-    bare, common, hooks, folder = _git(repo, "rev-parse", *wanted).splitlines()
-    is_bare = bare == "true"
-    top = Path(folder) if is_bare else Path(_git(repo, "rev-parse", "--show-toplevel").rstrip("\n"))
-    return Place(top.resolve(), (repo / common).resolve(), (repo / Path(hooks).expanduser()).resolve(), is_bare)
+    is_bare = _git(repo, "rev-parse", "--is-bare-repository").strip() == "true"
+    top = Path(_git(repo, "rev-parse", "--absolute-git-dir" if is_bare else "--show-toplevel").rstrip("\n")).resolve()
+    # From the top: there a relative core.hooksPath means what it means when git runs a hook.
+    common, hooks = _git(top, "rev-parse", "--git-common-dir", "--git-path", "hooks").splitlines()
+    return Place(top, (top / common).resolve(), (top / Path(hooks).expanduser()).resolve(), is_bare)
 
 
 def _git(repo: Path, *words: str) -> str:
@@ -76,6 +76,8 @@ def _git(repo: Path, *words: str) -> str:
         raise SetupError("git is not installed; install it (Debian: apt install git)") from error
     if done.returncode != 0:
         said = done.stderr.strip().removeprefix("fatal: ").partition("\n")[0]
+        if "dubious ownership" in said:
+            said += f"; if you trust it: git config --global --add safe.directory {repo.absolute()}"
         raise NotFound(f"{repo.absolute()} is no git repository that can be used: {said}")
     return done.stdout
 

@@ -28,6 +28,7 @@ class Lines:
     stamps: bool = False
     _widest: int = 0
     _rest: dict[str, tuple[float, str]] = field(default_factory=dict)
+    _lines: list[str] = field(default_factory=list)
 
     def tasks(self, names: Sequence[str]) -> None:
         self._widest = max(map(len, names), default=0)
@@ -40,9 +41,11 @@ class Lines:
                 self._flush(task, attempt["id"])
                 for line in harmless(record["text"]).splitlines():
                     self._line(task, record["t"], click.style(_SIGNS[record["s"]] + line, dim=True))
+        self._print()
 
     def log_ended(self, task: str, attempt: Json) -> None:
         self._flush(task, attempt["id"])
+        self._print()
 
     def state(self, task: Json) -> None:
         if line := state_line(task):
@@ -67,7 +70,13 @@ class Lines:
     def _line(self, task: str, at: float, text: str) -> None:
         stamp = click.style(f"{stamped(at)} ", dim=True) if self.stamps else ""
         whose = f"{task:<{self._widest}} | " if self.prefix else ""
-        click.echo("\n".join(stamp + whose + line for line in text.split("\n")))
+        self._lines += [stamp + whose + line for line in text.split("\n")]
+
+    def _print(self) -> None:
+        """At once: a terminal is written to once for many lines."""
+        if self._lines:
+            click.echo("\n".join(self._lines))
+            self._lines.clear()
 
 
 def stamped(at: float) -> str:

@@ -285,12 +285,13 @@ async def test_a_commit_is_hardly_slower(hook, repo, tell):
     assert min(times[True]) - min(times[False]) < 0.030
 
 
-async def test_core_hookspath_is_respected_and_keeps_no_secret(hook, repo, tell, door):
+async def test_core_hookspath_is_respected_and_keeps_no_secret(formicary, data, repo, tell, door):
     """Its folder may be committed, or shared by all of a user's repositories."""
     tell(door.url)
     repo.git("config", "core.hooksPath", ".githooks")
-    said = hook("install")
-    assert f"in {repo.path / '.githooks'}" in said.out and "do not commit the hooks" in said.out
+    (repo.path / "src").mkdir()
+    said = formicary("hook", "install", "--repo", repo.path / "src", "--data", data)
+    assert f"in {repo.path / '.githooks'}\n" in said.out and "do not commit the hooks" in said.out
     secret = json.loads((repo.path / ".git" / "hooks" / "formicary.json").read_text())["secret"]
     assert not any(secret in path.read_text() for path in (repo.path / ".githooks").iterdir())
     repo.commit({"a": "2"})
