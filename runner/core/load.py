@@ -199,6 +199,12 @@ def plan(text: str, index: int, names: Names, *, path: str = "") -> Planned:
     return planned
 
 
+def constant_plan(text: str, index: int) -> Planned | None:
+    """The plan of a document that says the same whatever the names are, once `plan` has made it."""
+    file = _files.get(text)
+    return file.units[index].constant if file.fault is None and index < len(file.units) else None
+
+
 def attempt(text: str, index: int, names: Names, task_type: str, *, path: str = "") -> TaskDefinition:
     """One task, rendered anew for an attempt. Raises DefinitionError."""
     unit = _unit(text, index, path)

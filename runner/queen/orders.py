@@ -10,6 +10,7 @@ from hashlib import sha256
 from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
 from formicary.runner.core.execution import Attempt, Execution, Plan, TaskRun
 from formicary.runner.core.load import attempt as render_attempt
+from formicary.runner.core.load import constant_plan
 from formicary.runner.core.load import plan as render_job
 from formicary.runner.core.messages import Input, Source, TaskOrder
 from formicary.runner.core.names import Names, environment, names_for
@@ -38,9 +39,11 @@ def built_in(request: JobRequest, now: float, *, started_at: float | None = None
 
 def render_plan(request: JobRequest, version: Version, secrets: Mapping[str, str], now: float) -> Plan:
     """The definition as this request's execution follows it. Raises DefinitionError."""
-    names = _names(None, request, secrets, built_in(request, now))
-    planned = render_job(version.text, version.index, names, path=version.path)
-    return Plan(definition=planned.definition, tainted=tuple(sorted(planned.tainted)))
+    planned = constant_plan(version.text, version.index)
+    if planned is None:
+        names = _names(None, request, secrets, built_in(request, now))
+        planned = render_job(version.text, version.index, names, path=version.path)
+    return Plan.model_construct(definition=planned.definition, tainted=tuple(sorted(planned.tainted)))
 
 
 def make_order(
@@ -50,7 +53,7 @@ def make_order(
     request = live.request
     task, names = render_task(live, execution, run, attempt, now)
     values = environment(names, task)
-    return TaskOrder(
+    return TaskOrder.model_construct(
         task_execution_id=attempt.id,
         fence=attempt.fence,
         request_id=request.id,
