@@ -70,7 +70,8 @@ class Lines:
     def _line(self, task: str, at: float, text: str) -> None:
         stamp = click.style(f"{stamped(at)} ", dim=True) if self.stamps else ""
         whose = f"{task:<{self._widest}} | " if self.prefix else ""
-        self._lines += [stamp + whose + line for line in text.split("\n")]
+        end = "\x1b[0m" if "\x1b[" in text else ""  # a colour that is left on is not the next line's
+        self._lines += [stamp + whose + line + end for line in text.split("\n")]
 
     def _print(self) -> None:
         """At once: a terminal is written to once for many lines."""
