@@ -83,6 +83,7 @@ class Offered:
     task_execution_id: str
     fence: int
     view: OfferView
+    faults: int = 0
 
 
 @dataclass(slots=True)

@@ -10,17 +10,27 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
-from formicary.runner.core.errors import ERR_DEFINITION, ERR_LOST, DefinitionError, FormicaryError
-from formicary.runner.core.execution import Begin, Claimed, Execution, Finished, Offer, OfferReturned, Order, Plan
+from formicary.runner.core.errors import ERR_DEFINITION, ERR_LOST, DefinitionError, WorldError
+from formicary.runner.core.execution import (
+    AntLost,
+    Begin,
+    Claimed,
+    Execution,
+    Finished,
+    Offer,
+    OfferReturned,
+    Order,
+    Plan,
+)
 from formicary.runner.core.plan import begin, decide
 from formicary.runner.core.records import JobRequest, Lease, Version
-from formicary.runner.core.schedule import Admission, Admitted, Limits, admit, match
+from formicary.runner.core.schedule import Admission, Admitted, Limits, Waiting, admit, match
 from formicary.runner.core.states import State
-from formicary.runner.queen.board import Board, Claim, Live, Offered, Worker, job_key, needed_tags
+from formicary.runner.queen.board import Board, Claim, Live, Offered, Worker, needed_tags
 from formicary.runner.queen.changes import Change
 from formicary.runner.queen.engine import Engine, Step, definition_result
 from formicary.runner.queen.orders import make_order, render_plan
@@ -29,6 +39,10 @@ from formicary.runner.store import Tx
 log = logging.getLogger("formicary.queen")
 
 Job = Callable[[], Coroutine[Any, Any, None]]
+
+AGAIN: Final = 1.0
+"""Seconds until what could not be written, or failed otherwise, is tried again."""
+MOST_FAULTS: Final = 5
 
 
 @dataclass(slots=True)
@@ -77,10 +91,25 @@ class Dispatcher:
                         group.start_soon(job)
 
     async def _post(self) -> None:
-        while self.engine.mail:
-            mail, self.engine.mail = self.engine.mail, []
-            for execution_id, event in mail:
+        mail, self.engine.mail = self.engine.mail, []
+        for number, (execution_id, event) in enumerate(mail):
+            try:
                 await self.engine.feed(execution_id, event)
+            except WorldError as error:
+                log.warning("%s", error)
+                self.engine.mail = mail[number:] + self.engine.mail
+                return self._later()
+            except Exception:
+                log.exception("execution %d could not take in %r", execution_id, event)
+        if self.engine.mail:
+            self.engine.ring()
+
+    def _later(self) -> None:
+        """Look again in a moment; at once, a full disk would keep us busy."""
+        self.engine.timers.at(self._now() + AGAIN, self._ring)
+
+    async def _ring(self) -> None:
+        self.engine.ring()
 
     def look(self) -> Admitted:
         """What would be admitted now, and why the rest is not."""
@@ -113,12 +142,24 @@ class Dispatcher:
                 tx.set_lease(self._lease(live, event, offered.task, tx.now))
             return step
 
-        step = await self.engine.store.write(change)
+        try:
+            step = await self.engine.store.write(change)
+        except Exception as error:
+            worker.claims.appendleft(claim)
+            return self._offer_later(offered, error)
         if not step.changed or step.execution is None:
             worker.claims.appendleft(claim)
             return
         self.engine.obey(live, step)
         self._hand_over(live, step.execution, offered.task_execution_id, worker, claim)
+
+    def _offer_later(self, offered: Offered, error: Exception) -> None:
+        """It stays ready; what fails again and again for another reason than the world's waits for the next start."""
+        offered.faults += not isinstance(error, WorldError)
+        log.error("task execution %s could not be claimed", offered.task_execution_id, exc_info=error)
+        if offered.live.execution_id in self.board.live and offered.faults < MOST_FAULTS:
+            self.board.offers[offered.task_execution_id] = offered
+        self._later()
 
     # Waiting requests
 
@@ -141,29 +182,38 @@ class Dispatcher:
         waiting = self.board.unqueue(admission.request_id)
         assert waiting is not None, "only what waits is admitted"
         self.board.count(waiting.job_key, 1)
-        return partial(self._admit, admission.request_id, worker, claim)
+        return partial(self._admit, waiting, worker, claim)
 
-    async def _admit(self, request_id: int, worker: Worker | None, claim: Claim | None) -> None:
-        reader = self.engine.store.read()
-        request = reader.request(request_id)
-        if request is None or request.state is not State.PENDING:
-            return self._give_up(request, worker, claim)
+    async def _admit(self, waiting: Waiting, worker: Worker | None, claim: Claim | None) -> None:
+        """Begin its execution; whatever goes wrong costs this request alone (D8)."""
         try:
+            request = self.engine.store.read().request(waiting.request_id)
+            if request is None or request.state is not State.PENDING:
+                return self._give_up(waiting, worker, claim)
             start = self._prepare(request, worker, claim)
-        except DefinitionError as error:
-            self._give_up(request, worker, claim)
-            await self.end_waiting(request, State.FAILED, ERR_DEFINITION, str(error))
-            return
-        try:
             step = await self.engine.store.write(lambda tx: self._begin(tx, start))
-        except FormicaryError as error:
-            log.exception("request %d could not be started", request_id)
-            self._give_up(request, worker, claim)
-            await self.end_waiting(request, State.FAILED, ERR_LOST, str(error))
-            return
+        except Exception as error:
+            self._give_up(waiting, worker, claim)
+            return await self._not_begun(waiting, error)
         if start.live is None or step.execution is None:
-            return self._give_up(request, worker, claim)
+            return self._give_up(waiting, worker, claim)
         self._began(start, start.live, step.execution)
+
+    async def _not_begun(self, waiting: Waiting, error: Exception) -> None:
+        """The user's mistake and our own end it; it waits on while the world is to blame."""
+        code = ERR_DEFINITION if isinstance(error, DefinitionError) else ERR_LOST
+        if code == ERR_LOST:
+            log.error("request %d could not be started", waiting.request_id, exc_info=error)
+        try:
+            request = None if isinstance(error, WorldError) else self.engine.store.read().request(waiting.request_id)
+            if request is not None:
+                return await self.end_waiting(request, State.FAILED, code, str(error))
+        except WorldError:
+            log.exception("request %d could not be ended", waiting.request_id)
+        except Exception:
+            return log.exception("request %d is left alone until the next start", waiting.request_id)
+        self.board.queue(waiting)
+        self._later()
 
     def _prepare(self, request: JobRequest, worker: Worker | None, claim: Claim | None) -> _Start:
         version = self.versions(request.version_id)
@@ -223,9 +273,8 @@ class Dispatcher:
             start.worker.claims.appendleft(start.claim)
             self.engine.ring()
 
-    def _give_up(self, request: JobRequest | None, worker: Worker | None, claim: Claim | None) -> None:
-        if request is not None:
-            self.board.count(job_key(request), -1)
+    def _give_up(self, waiting: Waiting, worker: Worker | None, claim: Claim | None) -> None:
+        self.board.count(waiting.job_key, -1)
         if worker and claim:
             worker.claims.appendleft(claim)
         self.engine.ring()
@@ -271,6 +320,12 @@ class Dispatcher:
             )
         except DefinitionError as error:
             self.engine.post(execution.id, Finished(attempt.id, attempt.fence, definition_result(error)))
+            worker.claims.appendleft(claim)
+            return
+        except Exception as error:
+            log.exception("task execution %s could not be made an order", attempt.id)
+            lost = f"the queen failed: {type(error).__name__}: {error}"
+            self.engine.post(execution.id, AntLost(attempt.id, attempt.fence, lost))
             worker.claims.appendleft(claim)
             return
         if claim.gone:

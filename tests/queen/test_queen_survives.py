@@ -1,0 +1,152 @@
+"""D8: what goes wrong with one thing ends that thing at most, and a disk that is full for a moment loses nothing."""
+
+import anyio
+import pytest
+
+from formicary.runner.core.errors import WorldError
+from formicary.runner.core.states import State
+from formicary.runner.queen.timers import Timers
+
+ONE = "job_type: ci\nscript: [make]\n"
+
+
+@pytest.fixture
+def disk(hive, monkeypatch):
+    """Lets the next writes fail as on a full disk: `disk(2)` = two of them; an event when the last has failed."""
+    real, left, over = hive.store.write, [0], anyio.Event()
+
+    async def write(change):
+        if left[0]:
+            left[0] -= 1
+            if not left[0]:
+                over.set()
+            raise WorldError("the disk is full")
+        return await real(change)
+
+    monkeypatch.setattr(hive.store, "write", write)
+
+    def fail(times):
+        left[0] = times
+        return over
+
+    return fail
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr("formicary.runner.queen.timers.AGAIN", 0.01)
+    monkeypatch.setattr("formicary.runner.queen.dispatch.AGAIN", 0.01)
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+async def test_a_request_is_admitted_when_the_disk_has_room_again(hive, repo, disk, failures):
+    """Neither the dispatcher nor the request ends, and no running job is counted that does not run."""
+    repo.commit({".formicary/ci.yml": ONE})
+    await hive.watch(repo)
+    request = await hive.submit()
+    disk(failures)
+    async with hive.ant() as ant:
+        await ant.work(await ant.claim())
+        assert (await hive.ended(request.id)).state is State.COMPLETED
+    assert not any(hive.queen._board._by_job.values())
+
+
+async def test_a_ready_task_is_offered_again_when_the_disk_has_room(hive, repo, disk):
+    two = "job_type: ci\ntasks:\n  - {task_type: a, script: [x]}\n  - {task_type: b, script: [y]}\n"
+    repo.commit({".formicary/ci.yml": two})
+    await hive.watch(repo)
+    request = await hive.submit()
+    async with hive.ant() as ant:
+        first = await ant.claim()
+        full = disk(2)
+        async with anyio.create_task_group() as group:
+            found = []
+
+            async def second():
+                found.append(await ant.claim())
+
+            group.start_soon(second)
+            await full.wait()
+        await ant.work(first)
+        await ant.work(found[0])
+        assert (await hive.ended(request.id)).state is State.COMPLETED
+
+
+async def test_a_retry_that_is_due_while_the_disk_is_full_is_made_later(hive, repo, disk):
+    repo.commit({".formicary/ci.yml": "job_type: ci\nscript: [x]\nretry: 1\ndelay_between_retries: 50ms\n"})
+    await hive.watch(repo)
+    request = await hive.submit()
+    async with hive.ant() as ant:
+        await ant.work(await ant.claim(), exit_code=1)
+        await disk(2).wait()
+        await ant.work(await ant.claim())
+        assert (await hive.ended(request.id)).state is State.COMPLETED
+
+
+async def test_news_that_are_held_survive_a_write_that_fails(hive, repo, disk):
+    """D2: a report that could not be written is said again by the ant, and nothing that was held before it is lost."""
+    repo.commit({".formicary/ci.yml": ONE})
+    await hive.watch(repo)
+    request = await hive.submit()
+    async with hive.ant() as ant:
+        order = await ant.claim()
+        await ant.report(order, "EXECUTING")
+        disk(1)
+        with pytest.raises(WorldError):
+            await ant.report(order)
+        await ant.report(order)
+        assert (await hive.ended(request.id)).state is State.COMPLETED
+        assert hive.execution(request.id).tasks["ci"].last.executing_at is not None
+
+
+async def test_a_lost_ants_task_is_repeated_even_if_that_cannot_be_written_at_once(open_hive, repo, monkeypatch):
+    """D2: the lease is looked at until its loss is on disk."""
+    repo.commit({".formicary/ci.yml": ONE})
+    async with open_hive(lease_seconds=0.1) as hive:
+        await hive.watch(repo)
+        request = await hive.submit()
+        real, failed = hive.store.write, []
+
+        async def write(change):
+            if len(failed) < 2:
+                failed.append(change)
+                raise WorldError("the disk is full")
+            return await real(change)
+
+        async with hive.ant() as ant:
+            await ant.claim()
+            monkeypatch.setattr(hive.store, "write", write)
+            again = await ant.claim()
+            assert again.attempt == 2 and len(failed) == 2
+            await ant.report(again)
+            assert (await hive.ended(request.id)).state is State.COMPLETED
+
+
+async def test_a_timer_that_fails_is_tried_again_and_stops_no_other():
+    fired, now = [], [0.0]
+    timers = Timers(lambda: now[0])
+    done = anyio.Event()
+
+    async def broken():
+        fired.append("broken")
+        raise ValueError("broken")
+
+    async def fine():
+        fired.append("fine")
+        done.set()
+
+    timers.at(0.0, broken)
+    timers.at(0.0, fine)
+    async with anyio.create_task_group() as group:
+        group.start_soon(timers.run)
+        with anyio.fail_after(5):
+            await done.wait()
+        while fired.count("broken") < 5:
+            now[0] += 1000
+            timers._changed.set()
+            await anyio.sleep(0)
+        now[0] += 1000
+        timers._changed.set()
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert fired.count("broken") == 5 and fired.count("fine") == 1
