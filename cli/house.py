@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -33,6 +34,8 @@ from formicary.runner.queen.queen import EMBEDDED, Queen, QueenSettings
 from formicary.runner.queen.sources import Sources
 from formicary.runner.store import Store
 from formicary.runner.store.sqlite import open_store
+
+log = logging.getLogger("formicary")
 
 Effect = Callable[[Live], Mapping[str, Any] | None]
 
@@ -81,7 +84,10 @@ class House:
     async def _tell(self) -> None:
         for one in self.told:
             if one.start is not None:
-                await one.start()
+                try:
+                    await one.start()
+                except Exception:  # a folder that cannot be written stops no job
+                    log.exception("`%s` could not be brought up to date", one.publisher.kind)
         await self.outbox.run()
 
     async def drain(self) -> None:

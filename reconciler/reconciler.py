@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from formicary.reconciler.diff import sync_changes
 from formicary.reconciler.look import Look, look
-from formicary.runner.core.errors import FormicaryError, NotFound, SetupError, WorldError
+from formicary.runner.core.errors import NotFound, SetupError, WorldError
 from formicary.runner.core.records import Definition, JobRequest, Repository
 from formicary.runner.queen.changes import Change, Changes
 from formicary.runner.queen.requests import store_request, version_of
@@ -140,18 +140,25 @@ class Reconciler:
 
     async def _look_guarded(self, watched: Watched) -> bool:
         """One look; its failure is the repository's state, never the end of the worker (D8). True: look again."""
-        repository = self._store.read().repository(watched.repository_id)
-        if repository is None:
-            return False
+        try:
+            repository = self._store.read().repository(watched.repository_id)
+            return repository is not None and await self._look_or_say_why(watched, repository)
+        except Exception:  # not even its state could be written
+            log.exception("looking at repository %d failed", watched.repository_id)
+            watched.failures += 1
+            watched.fingerprint = ""
+        return False
+
+    async def _look_or_say_why(self, watched: Watched, repository: Repository) -> bool:
         try:
             again = await self._look(watched, repository)
             watched.failures = 0
             return again
         except (WorldError, SetupError, NotFound) as error:
-            await self._unavailable(watched, repository, error)
-        except FormicaryError as error:
+            await self._unavailable(watched, repository, str(error))
+        except Exception as error:
             log.exception("looking at %s failed", repository.name)
-            await self._unavailable(watched, repository, error)
+            await self._unavailable(watched, repository, f"Formicary failed here: {type(error).__name__}: {error}")
         return False
 
     async def _look(self, watched: Watched, repository: Repository) -> bool:
@@ -171,14 +178,14 @@ class Reconciler:
             self._changes.publish(Change("repository", repository.organization_id, repository.id))
         return found.more
 
-    async def _unavailable(self, watched: Watched, repository: Repository, error: FormicaryError) -> None:
+    async def _unavailable(self, watched: Watched, repository: Repository, error: str) -> None:
         watched.failures += 1
         watched.fingerprint = ""
         await anyio.to_thread.run_sync(self._sources.forget, repository.path)
-        if repository.state == "unavailable" and repository.error == str(error):
+        if repository.state == "unavailable" and repository.error == error:
             return
         log.warning("%s cannot be read: %s", repository.name, error)
-        state = repository.model_copy(update={"state": "unavailable", "error": str(error)})
+        state = repository.model_copy(update={"state": "unavailable", "error": error})
         await self._store.write(lambda tx: tx.put_repository(state))
         self._changes.publish(Change("repository", repository.organization_id, repository.id))
 

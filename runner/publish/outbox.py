@@ -20,6 +20,7 @@ log = logging.getLogger("formicary.publish")
 MOST_ATTEMPTS: Final = 10
 LONGEST_DELAY: Final = 3600.0
 BATCH: Final = 100
+AGAIN: Final = 5.0
 
 
 class Owed(Protocol):
@@ -51,11 +52,18 @@ class Outbox:
     async def run(self) -> None:
         while True:
             self._wake = anyio.Event()
-            entries = self._store.read().outbox_due(self._clock(), BATCH)
-            for entry in entries:
-                await self._send(entry)
-            if not entries:
-                await self._sleep()
+            try:
+                if not await self._send_due():
+                    await self._sleep()
+            except Exception:  # the store could not be read or written
+                log.exception("what is owed to the outside is told later")
+                await anyio.sleep(AGAIN)
+
+    async def _send_due(self) -> bool:
+        entries = self._store.read().outbox_due(self._clock(), BATCH)
+        for entry in entries:
+            await self._send(entry)
+        return bool(entries)
 
     async def _sleep(self) -> None:
         due = self._store.read().outbox_next()

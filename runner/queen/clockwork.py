@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from formicary.runner.core import cron
 from formicary.runner.core.definition import JobDefinition
-from formicary.runner.core.errors import FormicaryError
+from formicary.runner.core.errors import UserError
 from formicary.runner.core.load import load
 from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, Version
 from formicary.runner.queen.requests import checked_params
@@ -24,6 +24,8 @@ from formicary.runner.store import Store, Tx
 log = logging.getLogger("formicary.queen")
 
 MAX_MISSED: Final = 100
+AGAIN: Final = 60.0
+"""Seconds until a run that could not be made (the repository cannot be read now) is tried again."""
 
 
 class Clockwork:
@@ -45,13 +47,20 @@ class Clockwork:
     def look(self, definitions: Iterable[Definition] | None = None) -> None:
         """Arm the timers of these definitions (default: all); call it when one has changed."""
         for definition in self._store.read().definitions() if definitions is None else definitions:
-            job = self._job(definition)
-            if job is None or not job.cron_trigger:
-                self._armed.pop(definition.id, None)
-                continue
-            last = self._store.read().cron_last(definition.id)
-            due = cron.next_after(job.cron_trigger, job.timezone, last if last is not None else self._clock())
-            self._arm(definition.id, f"{job.cron_trigger} {job.timezone}", due)
+            try:
+                self._look_at(definition)
+            except Exception:  # one schedule that cannot be read stops no other (D8)
+                log.exception("the schedule of `%s` cannot be followed", definition.job_type)
+
+    def _look_at(self, definition: Definition) -> None:
+        job = self._job(definition)
+        if job is None or not job.cron_trigger:
+            self._armed.pop(definition.id, None)
+            return
+        last, now = self._store.read().cron_last(definition.id), self._clock()
+        # A `last` in the future is of a clock that was set back since.
+        due = cron.next_after(job.cron_trigger, job.timezone, now if last is None else min(last, now))
+        self._arm(definition.id, f"{job.cron_trigger} {job.timezone}", due)
 
     def _arm(self, definition_id: int, expression: str, due: float) -> None:
         if self._armed.get(definition_id) != (expression, due):
@@ -63,8 +72,13 @@ class Clockwork:
             return  # the definition has changed since
         try:
             await self._make(definition_id, due)
-        except FormicaryError:
-            log.exception("the scheduled run of definition %d could not be made", definition_id)
+        except UserError as error:
+            log.warning("the scheduled run of definition %d cannot be made: %s", definition_id, error)
+            await self._store.write(lambda tx: tx.set_cron_last(definition_id, self._clock()))
+        except Exception:
+            log.exception("the scheduled run of definition %d could not be made; it is tried again", definition_id)
+            self._timers.at(self._clock() + AGAIN, lambda: self._fire(definition_id, expression, due))
+            return
         definition = self._store.read().definition(definition_id)
         self.look([definition] if definition else [])
 

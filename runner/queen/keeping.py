@@ -12,7 +12,6 @@ import anyio
 import anyio.to_thread
 
 from formicary.runner.artifacts import ObjectStore
-from formicary.runner.core.errors import FormicaryError
 from formicary.runner.queen.logs import Logs
 from formicary.runner.store import Store, Tx
 
@@ -51,7 +50,7 @@ class Keeping:
         while True:
             try:
                 await self.tidy()
-            except (FormicaryError, OSError):
+            except Exception:
                 log.exception("what is old could not be deleted")
             await anyio.sleep(every)
 

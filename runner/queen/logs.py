@@ -35,7 +35,11 @@ class Logs:
         """Write what is new of `data`; returns the size now. A gap is not written: the writer goes on from the size."""
         descriptor, size = self._opened(task_execution_id)
         if offset <= size < offset + len(data):
-            size += self._write(descriptor, memoryview(data)[size - offset :])
+            try:
+                size += self._write(descriptor, memoryview(data)[size - offset :])
+            except OSError:
+                self.close(task_execution_id)  # a part may be there: the next append asks the file how long it is
+                raise
             self._open[task_execution_id] = (descriptor, size)
         return size
 

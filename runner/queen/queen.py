@@ -6,7 +6,8 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,12 +16,12 @@ from anyio.abc import TaskStatus
 
 from formicary.runner.bus import Bus
 from formicary.runner.core.definition import JobDefinition
-from formicary.runner.core.errors import ERR_CANCELLED, ERR_DEFINITION, Conflict, DefinitionError, NotFound
+from formicary.runner.core.errors import ERR_CANCELLED, ERR_DEFINITION, Conflict, DefinitionError, NotFound, WorldError
 from formicary.runner.core.execution import AntLost, CancelAsked, Plan
 from formicary.runner.core.graph import Graph
 from formicary.runner.core.load import load
 from formicary.runner.core.plan import outstanding
-from formicary.runner.core.records import Definition, JobRequest, Version
+from formicary.runner.core.records import Definition, JobRequest, Lease, Version
 from formicary.runner.core.schedule import Limits, Waiting
 from formicary.runner.core.states import LEASED, TERMINAL, State
 from formicary.runner.queen.ask import Ask
@@ -134,7 +135,7 @@ class Queen:
 
     def mask(self, text: str) -> str:
         """The text without the secrets of what runs, for whatever leaves by another way than a task's log (T8)."""
-        for live in self._board.live.values():
+        for live in list(self._board.live.values()):  # pages ask on threads of their own
             for secret in live.secrets.values():
                 if len(secret) >= SHORTEST_SECRET:
                     text = text.replace(secret, "***")
@@ -152,7 +153,8 @@ class Queen:
         if execution_id is None:
             message = f"cancelled by {by}" + (f": {reason}" if reason else "")
             await self._dispatcher.end_waiting(request, State.CANCELLED, ERR_CANCELLED, message)
-        else:
+            execution_id = self._board.by_request.get(request_id)  # it may have begun just before
+        if execution_id is not None:
             await self._engine.feed(execution_id, CancelAsked(by, reason))
         return self._must_have(request_id)
 
@@ -272,21 +274,27 @@ class Queen:
         reader = self.store.read()
         leases = {lease.task_execution_id: lease for lease in reader.leases()}
         for execution_id in reader.live_executions():
-            await self._recover_one(execution_id)
+            with _apart(f"execution {execution_id}"):
+                await self._recover_one(execution_id)
         for live in list(self._board.live.values()):
-            execution = self.store.read().execution(live.execution_id)
-            for run in execution.tasks.values() if execution else ():
-                attempt = run.last
-                if attempt is None or attempt.state not in LEASED:
-                    continue
-                lease = leases.get(attempt.id)
-                if lease and lease.ant_id != EMBEDDED:
-                    self._desk.watch(lease)
-                else:
-                    lost = AntLost(attempt.id, attempt.fence, "the server stopped while it ran")
-                    await self._engine.feed(live.execution_id, lost)
+            with _apart(f"execution {live.execution_id}"):
+                await self._recover_leased(live, leases)
         for request in reader.waiting():
-            await self._wait(request)
+            with _apart(f"request {request.id}"):
+                await self._wait(request)
+
+    async def _recover_leased(self, live: Live, leases: Mapping[str, Lease]) -> None:
+        execution = self.store.read().execution(live.execution_id)
+        for run in execution.tasks.values() if execution else ():
+            attempt = run.last
+            if attempt is None or attempt.state not in LEASED:
+                continue
+            lease = leases.get(attempt.id)
+            if lease and lease.ant_id != EMBEDDED:
+                self._desk.watch(lease)
+            else:
+                lost = AntLost(attempt.id, attempt.fence, "the server stopped while it ran")
+                await self._engine.feed(live.execution_id, lost)
 
     async def _recover_one(self, execution_id: int) -> None:
         reader = self.store.read()
@@ -300,6 +308,17 @@ class Queen:
         live = Live(execution_id, request, version, plan, secrets)
         self._board.begin(live)
         self._engine.obey(live, Step(execution, outstanding(execution, plan, self._clock()), True))
+
+
+@contextmanager
+def _apart(what: str) -> Iterator[None]:
+    """What cannot be taken up stops nothing else, nor the start (D8); a disk that does not work does."""
+    try:
+        yield
+    except WorldError:
+        raise
+    except Exception:
+        log.exception("%s cannot be taken up; it is left as it is until the next start", what)
 
 
 def waiting(request: JobRequest, job: JobDefinition | None) -> Waiting:

@@ -1,10 +1,18 @@
 """D8: what goes wrong with one thing ends that thing at most, and a disk that is full for a moment loses nothing."""
 
+import os
+import sqlite3
+import time
+from functools import partial
+
 import anyio
 import pytest
 
 from formicary.runner.core.errors import WorldError
 from formicary.runner.core.states import State
+from formicary.runner.publish.outbox import Outbox
+from formicary.runner.queen.dispatch import Dispatcher
+from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.timers import Timers
 
 ONE = "job_type: ci\nscript: [make]\n"
@@ -150,3 +158,134 @@ async def test_a_timer_that_fails_is_tried_again_and_stops_no_other():
         await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
     assert fired.count("broken") == 5 and fired.count("fine") == 1
+
+
+async def test_a_row_that_cannot_be_read_does_not_stop_the_start(open_hive, repo, tmp_path):
+    repo.commit({".formicary/ci.yml": ONE})
+    async with open_hive() as hive:
+        await hive.watch(repo)
+        async with hive.ant("far") as ant:
+            broken, fine = await hive.submit(), await hive.submit()
+            await ant.claim()
+            order = await ant.claim()
+            hive.queen._board.workers["far"].running.clear()
+            number = hive.request(broken.id).execution_id
+    with sqlite3.connect(tmp_path / "data/formicary.db") as database:
+        database.execute("UPDATE executions SET body = '{' WHERE id = ?", (number,))
+    database.close()
+    async with open_hive() as hive, hive.ant("far") as ant:
+        await ant.report(order)
+        assert (await hive.ended(fine.id)).state is State.COMPLETED
+
+
+async def test_a_cancel_that_meets_the_start_of_its_job_is_not_lost(hive, repo, monkeypatch):
+    repo.commit({".formicary/ci.yml": ONE})
+    await hive.watch(repo)
+    request = await hive.submit()
+    real = Dispatcher.end_waiting
+
+    async def end_waiting(self, *args, **fields):
+        """The job begins after the queen has seen that it waits, and before that is written."""
+        await hive.until(lambda: hive.queen._board.live)
+        await real(self, *args, **fields)
+
+    monkeypatch.setattr(Dispatcher, "end_waiting", end_waiting)
+    async with hive.ant() as ant, anyio.create_task_group() as group:
+        group.start_soon(partial(hive.queen.cancel, request.id, by="ada"))
+        order = await ant.claim()
+        await hive.until(lambda: hive.execution(request.id).cancelled)
+        await ant.report(order, exit_code=None, error_code="ERR_CANCELLED")
+    assert (await hive.ended(request.id)).state is State.CANCELLED
+
+
+async def test_a_schedule_goes_on_when_its_repository_is_there_again(hive, repo, monkeypatch):
+    """D5: a run that could not be made when it was due is made later, and the next ones too."""
+    monkeypatch.setattr("formicary.runner.queen.clockwork.AGAIN", 0.01)
+    repo.commit({".formicary/ci.yml": "job_type: ci\ncron_trigger: '* * * * * * *'\nscript: [x]\n"})
+    real, failures = hive.queen.clockwork._params, []
+
+    def params(*args):
+        if len(hive.requests()) == 1 and len(failures) < 2:
+            failures.append(args)
+            raise WorldError("the repository is away")
+        return real(*args)
+
+    monkeypatch.setattr(hive.queen.clockwork, "_params", params)
+    await hive.watch(repo)
+    await hive.until(lambda: len(hive.requests()) >= 3)
+    assert len(failures) == 2
+
+
+async def test_a_clock_that_was_set_back_silences_no_schedule(hive, repo):
+    repo.commit({".formicary/ci.yml": "job_type: ci\ncron_trigger: '* * * * * * *'\nscript: [x]\n"})
+    await hive.watch(repo)
+    (definition,) = hive.store.read().definitions()
+    await hive.store.write(lambda tx: tx.set_cron_last(definition.id, 4e9))
+    hive.queen.registered([definition])
+    before = len(hive.requests())
+    await hive.until(lambda: len(hive.requests()) > before)
+
+
+async def test_a_look_that_fails_in_an_unforeseen_way_ends_nothing(hive, repo, make_repo, monkeypatch):
+    other = make_repo("other")
+    for one in (repo, other):
+        one.commit({".formicary/ci.yml": ONE})
+    real = hive.sources.definitions
+
+    def definitions(path, commit):
+        if path == str(other.path):
+            raise ValueError("unforeseen")
+        return real(path, commit)
+
+    monkeypatch.setattr(hive.sources, "definitions", definitions)
+    found = await hive.watch(other)
+    assert found.state == "unavailable" and "unforeseen" in found.error
+    assert (await hive.watch(repo)).state == "ok"
+
+
+async def test_the_outbox_goes_on_when_the_store_failed(hive, monkeypatch):
+    monkeypatch.setattr("formicary.runner.publish.outbox.AGAIN", 0.01)
+    told, real, done, failures = [], hive.store.write, anyio.Event(), []
+
+    class Publisher:
+        kind = "site"
+
+        async def publish(self, key, payload):
+            told.append(key)
+
+    async def write(change):
+        if len(failures) < 2:
+            failures.append(change)
+            raise WorldError("the disk is full")
+        result = await real(change)
+        done.set()
+        return result
+
+    await hive.store.write(lambda tx: tx.owe("site", "request:1", {}))
+    monkeypatch.setattr(hive.store, "write", write)
+    outbox = Outbox(hive.store, [Publisher()], time.time)
+    async with anyio.create_task_group() as group:
+        group.start_soon(outbox.run)
+        with anyio.fail_after(5):
+            await done.wait()
+        group.cancel_scope.cancel()
+    assert len(told) == 3
+    assert hive.store.read().outbox_next() is None
+
+
+def test_a_log_goes_on_after_a_write_that_was_cut_off(tmp_path, monkeypatch):
+    """D13: what a full disk took of a chunk is not written a second time."""
+    logs, real = Logs(tmp_path), os.write
+    logs.append("1-1", 0, b"first ")
+
+    def write(descriptor, data):
+        real(descriptor, data[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(OSError):
+        logs.append("1-1", 6, b"second")
+    monkeypatch.setattr(os, "write", real)
+    assert logs.append("1-1", 6, b"second") == 12
+    assert logs.read("1-1") == b"first second"
+    logs.close_all()
