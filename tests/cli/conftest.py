@@ -1,5 +1,6 @@
 """The command line as it is called: in this process for what is quick, against one real server for the rest."""
 
+import signal
 import subprocess
 from types import SimpleNamespace
 
@@ -59,6 +60,7 @@ def process():
     def start(*words, **options):
         words = [*FORMICARY, *map(str, words)]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment(), **options}
+        options["preexec_fn"] = listen_to_ctrl_c
         started.append(subprocess.Popen(words, **options))
         return started[-1]
 
@@ -67,6 +69,11 @@ def process():
         if one.poll() is None:
             one.kill()
         one.communicate(timeout=10)
+
+
+def listen_to_ctrl_c():
+    """A shell that runs the tests in the background lets them ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="module")
