@@ -122,7 +122,7 @@ class Ant:
             try:
                 uid = stack.enter_context(self._uids.lend())
                 place = Place.of(self._kit.work, order.task_execution_id, uid)
-            except LostError as error:
+            except (LostError, OSError) as error:
                 await self._give_back(order, str(error))
                 return
             task = Task(self._kit, order, place)
@@ -147,8 +147,8 @@ class Ant:
         )
         try:
             await self._kit.bus.report(report)
-        except (WorldError, OSError):
-            _logger.warning("task execution %s is left to its lease: %s", order.task_execution_id, message)
+        except Exception as error:
+            _logger.warning("task execution %s is left to its lease: %s; %s", order.task_execution_id, message, error)
 
     async def _remove(self, place: Place, uid: ExitStack) -> None:
         """The user's number is free only when nothing of its task is left."""

@@ -59,11 +59,16 @@ def keep(
             continue
         _say_left_out(chosen, path, warn)
         check(chosen.found, limits, f"artifacts: {path!r}")
-        if chosen.single_file:
+        if chosen.single_file and _is_text(chosen.direct[0].path):
             yield _keep_file(below, chosen.direct[0], objects)
         else:
             digest = objects.put(pack.stream(below, chosen.found), durable=True)
             yield _ref(chosen.name, "tar", digest)
+
+
+def _is_text(path: str) -> bool:
+    """Whether a name is one that a report can say; in a tar any bytes may be one."""
+    return not any("\ud800" <= char <= "\udfff" for char in path)
 
 
 def _keep_file(below: Below, one: Found, objects: ObjectStore) -> ArtifactRef:

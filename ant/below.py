@@ -45,6 +45,11 @@ def parts_of(path: str) -> tuple[str, ...]:
     return pure.parts
 
 
+def _unreadable(path: str) -> Outside:
+    """The task's own doing, and the same again however often it is tried."""
+    return Outside(f"{path[:200]} cannot be read; let the script make it readable (chmod u+rwX).")
+
+
 class Below:
     """A folder, open. Everything that is made in it belongs to `owner`, if one is given."""
 
@@ -73,8 +78,11 @@ class Below:
     def read(self, path: str) -> int:
         """A file descriptor of a regular file. Raises Outside, OSError."""
         *parents, name = parts_of(path)
-        with self._folder(parents) as folder:
-            handle = os.open(name, _READ, dir_fd=folder)
+        try:
+            with self._folder(parents) as folder:
+                handle = os.open(name, _READ, dir_fd=folder)
+        except PermissionError as error:
+            raise _unreadable(path) from error
         found = os.fstat(handle)
         foreign = self._owner is not None and found.st_nlink > 1 and found.st_uid != self._owner
         if not stat.S_ISREG(found.st_mode) or foreign:
@@ -90,6 +98,8 @@ class Below:
                 yield from self._walk(folder, "/".join(parts), MAX_DEPTH)
         except (FileNotFoundError, NotADirectoryError):
             return
+        except PermissionError as error:
+            raise _unreadable(path) from error
 
     def _walk(self, folder: int, path: str, depth: int) -> Iterator[Found]:
         with os.scandir(folder) as entries:
@@ -103,7 +113,10 @@ class Below:
                     raise Outside(
                         f"{here[:200]} lies more than {MAX_DEPTH} folders deep; nothing below it can be kept."
                     )
-                inner = os.open(entry.name, _FOLDER, dir_fd=folder)
+                try:
+                    inner = os.open(entry.name, _FOLDER, dir_fd=folder)
+                except PermissionError as error:
+                    raise _unreadable(here) from error
                 try:
                     yield from self._walk(inner, here, depth - 1)
                 finally:

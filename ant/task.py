@@ -133,7 +133,11 @@ class Task:
 
     def _lost(self, message: str) -> Report:
         self._log.sys(f"This attempt is lost, which is not its script's fault. {message}")
-        return self._report("LOST", message=self._masker.text(message))
+        return self._report("LOST", message=self._told(message))
+
+    def _told(self, text: str) -> str:
+        """Masked, and text that can be stored: a file's name in it may be any bytes."""
+        return self._masker.text(text).encode("utf-8", "replace").decode()
 
     # ---- what happens in between
 
@@ -235,7 +239,7 @@ class Task:
             self._scope = None
 
     def _warn(self, text: str) -> None:
-        text = self._masker.text(text)
+        text = self._told(text)
         self._warnings.append(text)
         self._log.sys(f"Warning: {text}")
 
@@ -264,7 +268,7 @@ class Task:
         if self._log.full:
             self._warnings.append("The log is not whole: the queen was away, and the ant's disk had no room for it.")
         outputs, warnings = keep.outputs(self._place, self._log.commands.outputs)
-        mask = self._masker.text
+        mask = self._told
         return Result(
             exit_code=outcome.exit_code,
             error_code=outcome.error_code,

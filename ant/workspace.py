@@ -16,6 +16,7 @@ import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 from formicary.runner.core.errors import LostError, SetupError
@@ -162,9 +163,11 @@ class Work:
         os.close(self._lock)
 
     def leftovers(self) -> list[Path]:
-        """What a dead ant has left, moved out of the way: ids may come again."""
+        """What a dead ant has left, moved out of the way (ids may come again) and shut (so may users' numbers)."""
         found = [path for path in self.folder.iterdir() if path.is_dir() and not path.is_symlink()]
-        return [path.rename(self.folder / f".gone-{os.getpid()}-{number}") for number, path in enumerate(found)]
+        for path in found:
+            path.chmod(0o700)
+        return [path.rename(self.folder / f".gone-{token_hex(8)}") for path in found]
 
     def check_reachable(self) -> None:
         """Tasks with users of their own must be able to pass through every folder above. Raises SetupError."""
