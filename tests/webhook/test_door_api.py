@@ -424,3 +424,19 @@ async def test_figures_for_prometheus(client, admin, make_request, make_executio
     second = await figures()
     assert second['formicary_job_duration_seconds_count{state="COMPLETED"}'] == 2
     assert (await figures())['formicary_job_duration_seconds_count{state="COMPLETED"}'] == 2
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00", "1960-01-01T00:00:00Z"])
+async def test_a_moment_that_no_page_could_tell_is_refused(client, admin, definition, at):
+    """D8: one such request would be the end of every list that holds it."""
+    response = await submit(client, admin, scheduled_at=at)
+    assert response.status_code == 422 and "1970" in response.text
+    assert (await client.get(LIST, headers=admin)).json()["total_records"] == 0
+    tokens = await client.post("/api/users/admin/tokens", json={"name": "n", "expires_at": at}, headers=admin)
+    assert tokens.status_code == 422
+
+
+async def test_a_moment_out_of_reach_that_is_stored_already_stops_no_list(client, admin, make_request):
+    await make_request(scheduled_at=1e15)
+    assert (await client.get(LIST, headers=admin)).status_code == 200
+    assert (await client.get("/", headers={**admin, "accept": "text/html"})).status_code in (200, 404)

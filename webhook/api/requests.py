@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, Field
 from starlette.responses import PlainTextResponse, Response
 
 from formicary.runner.core.definition import Value
@@ -17,7 +17,7 @@ from formicary.runner.core.states import SUCCESS, TERMINAL, State
 from formicary.runner.queen.ask import Ask
 from formicary.webhook.api import shared
 from formicary.webhook.api.diagrams import dot_of, mermaid_of
-from formicary.webhook.api.shared import Listed, Names, moment, request_of
+from formicary.webhook.api.shared import Listed, Moment, Names, moment, request_of
 from formicary.webhook.operations import Call, Operation, reply
 
 PATH: Final = "/api/jobs/requests"
@@ -79,7 +79,7 @@ class Submit(shared.Body):
     commit: str | None = Field(default=None, max_length=64)
     job_version: int | None = Field(default=None, ge=1, lt=2**63)
     params: Annotated[Mapping[str, Value], AfterValidator(_storable)] = Field(default_factory=dict)
-    scheduled_at: AwareDatetime | None = Field(default=None, description="With its offset from UTC.")
+    scheduled_at: Moment | None = Field(default=None, description="With its offset from UTC.")
     priority: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
     description: str = Field(default="", max_length=1000)
     user_key: str | None = Field(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import JobRequest, Page, Repository
@@ -16,6 +16,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 MAX_PAGE_SIZE: Final = 1000
+LAST_MOMENT: Final = datetime(9998, 12, 31, tzinfo=UTC).timestamp()
 
 
 class Query(BaseModel):
@@ -79,7 +80,17 @@ def cut(records: Iterable[S], query: PageQuery) -> Page[S]:
 
 
 def moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return None if seconds is None else datetime.fromtimestamp(min(max(seconds, 0.0), LAST_MOMENT), UTC)
+
+
+def _tellable(at: datetime) -> datetime:
+    if not 0 <= at.timestamp() <= LAST_MOMENT:
+        raise ValueError("the year must be from 1970 to 9998")
+    return at
+
+
+#: A moment that can be told again in every time zone.
+Moment = Annotated[AwareDatetime, AfterValidator(_tellable)]
 
 
 def request_of(call: Call, name: str = "id") -> JobRequest:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from formicary.runner.core.errors import NotFound, RequestRefused
 from formicary.runner.core.records import Role, Token
 from formicary.runner.store import Tx
 from formicary.webhook.api import shared
-from formicary.webhook.api.shared import Listed, Names, moment
+from formicary.webhook.api.shared import Listed, Moment, Names, moment
 from formicary.webhook.caller import digest_of, new_token
 from formicary.webhook.login import session_name
 from formicary.webhook.operations import Call, Operation, reply
@@ -46,7 +46,7 @@ class NewToken(shared.Body):
     name: str = Field(min_length=1, max_length=100)
     role: Role = Role.VIEWER
     repository: str | None = Field(default=None, description="Name or id; default: the whole organization.")
-    expires_at: AwareDatetime | None = Field(default=None, description="Default: in 90 days; null: never.")
+    expires_at: Moment | None = Field(default=None, description="Default: in 90 days; null: never.")
 
 
 def view(token: Token, repository: str) -> TokenView:
