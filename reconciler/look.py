@@ -44,7 +44,7 @@ def look(sources: Sources, repository: Repository, seen: Mapping[str, SeenRef]) 
     """Raises RepositoryUnavailable, SetupError."""
     git = sources.git(repository.path)
     refs = git.refs()
-    tracked = repository.tracked_branch or (git.head_ref() or "").removeprefix("refs/heads/")
+    tracked = _tracked(git, repository, refs)
     head = refs.get(f"refs/heads/{tracked}", "")
     found = moves(seen, refs)
     result = Look(tracked, head)
@@ -61,6 +61,15 @@ def look(sources: Sources, repository: Repository, seen: Mapping[str, SeenRef]) 
     if head and (head != repository.synced_commit or repository.seen_at is None):
         result.definitions = sources.definitions(repository.path, head)
     return result
+
+
+def _tracked(git: GitRepository, repository: Repository, refs: Mapping[str, str]) -> str:
+    """The operator's branch; else the one that HEAD named first, and when that is gone (or never came), HEAD's now."""
+    tracked = repository.tracked_branch
+    if tracked and (repository.pinned or f"refs/heads/{tracked}" in refs):
+        return tracked
+    head = (git.head_ref() or "").removeprefix("refs/heads/")
+    return head if not tracked or f"refs/heads/{head}" in refs else tracked
 
 
 def _asks(sources: Sources, git: GitRepository, repository: Repository, move: Move) -> list[Ask]:

@@ -6,17 +6,23 @@ from datetime import UTC, datetime
 from typing import Final
 
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_LAST: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _SIZES: Final = ("B", "KB", "MB", "GB", "TB")
+
+
+def _moment(at: float) -> datetime:
+    """A time that no calendar has (of a request stored long ago, say) is its last or first one."""
+    return datetime.fromtimestamp(min(max(at, 0.0), _LAST), UTC)
 
 
 def stamp(at: float) -> str:
     """RFC 3339 in UTC, for `datetime` attributes."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _moment(at).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def shown(at: float) -> str:
     """What a reader without scripts sees."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return _moment(at).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def duration(seconds: float) -> str:

@@ -39,13 +39,15 @@ class SyncState(StrEnum):
 
 
 class Repository(Record):
-    """A repository that is watched. `path` is where git reads it; `state` is ok, empty or unavailable."""
+    """A repository that is watched. `path` is where git reads it; `state` is ok, empty or unavailable. `pinned`: the
+    operator named the tracked branch."""
 
     id: int
     organization_id: str = DEFAULT_ORGANIZATION
     name: str
     path: str
     tracked_branch: str = ""
+    pinned: bool = False
     visibility: str = "private"
     state: str = "ok"
     error: str = ""

@@ -35,7 +35,13 @@ def _search(db: Database) -> None:
             db.execute(statement)
 
 
-VERSION: Final = 2
+@MIGRATIONS(name="3 pinned branches")
+def _pinned(db: Database) -> None:
+    for statement in _statements("schema_3.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 3
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

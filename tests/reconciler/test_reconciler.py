@@ -219,3 +219,34 @@ async def test_after_a_restart_nothing_runs_twice_and_what_was_missed_runs(open_
     async with open_hive() as hive:
         await look(hive, repository)
         assert [commit for _, commit, _ in shown(hive)][1:] == [second]
+
+
+async def test_the_tracked_branch_follows_head_when_it_is_gone(hive, repo):
+    """`git branch -m main trunk`: what is registered is trunk's from then on."""
+    repo.commit({".formicary/ci.yml": CI})
+    repository = await hive.watch(repo)
+    repo.git("branch", "-m", "main", "trunk")
+    head = repo.commit({".formicary/ci.yml": CI.replace("make", "make all")})
+    repository = await look(hive, repository)
+    assert (repository.tracked_branch, repository.synced_commit) == ("trunk", head)
+    repo.git("checkout", "-q", "-b", "feature")
+    assert (await look(hive, repository)).tracked_branch == "trunk"
+
+
+async def test_a_branch_that_was_never_born_is_not_waited_for(hive, repo):
+    repository = await hive.watch(repo)
+    assert repository.tracked_branch == "main"
+    repo.git("checkout", "-q", "-b", "trunk")
+    head = repo.commit({".formicary/ci.yml": CI})
+    repository = await look(hive, repository)
+    assert (repository.tracked_branch, repository.synced_commit) == ("trunk", head)
+
+
+async def test_the_operators_branch_is_waited_for(hive, repo):
+    repo.commit({".formicary/ci.yml": CI})
+    repository = await hive.watch(repo, tracked_branch="release", pinned=True)
+    assert (repository.tracked_branch, repository.synced_commit) == ("release", "")
+    repo.branch("release")
+    assert (await look(hive, repository)).synced_commit == repo.head()
+    repo.git("branch", "-D", "release")
+    assert (await look(hive, repository)).tracked_branch == "release"
