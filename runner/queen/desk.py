@@ -90,12 +90,24 @@ class QueensDesk:
             self.engine.timers.at(when, self._reap)
 
     async def _reap(self) -> None:
-        self._armed = float("inf")
+        due, self._armed = self._armed, float("inf")
         now = self.engine.clock()
+        if now - due > self.lease_seconds / 2:
+            return self._after_a_jump(now)
         for lease in [one for one in self._leases.values() if one.deadline <= now]:
             await self._lose(lease, f"the ant {lease.ant_id} has not been heard of for {self.lease_seconds:.0f} s")
         if self._leases:
             self._arm(max(min(lease.deadline for lease in self._leases.values()), now + 0.1))
+
+    def _after_a_jump(self, now: float) -> None:
+        """This should have run long ago: the machine slept, or its clock was set. The ants could not say anything in a
+        time that was not there, so they get the time of one more lease to say it."""
+        log.warning("the clock has jumped; the ants are given %.0f s to say that they are there", self.lease_seconds)
+        for name, lease in self._leases.items():
+            later = max(lease.deadline, now + self.lease_seconds)
+            self._leases[name] = lease.model_copy(update={"deadline": later})
+        if self._leases:
+            self._arm(min(lease.deadline for lease in self._leases.values()))
 
     async def _lose(self, lease: Lease, message: str) -> None:
         log.warning("task execution %s is lost: %s", lease.task_execution_id, message)

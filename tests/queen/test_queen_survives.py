@@ -289,3 +289,42 @@ def test_a_log_goes_on_after_a_write_that_was_cut_off(tmp_path, monkeypatch):
     assert logs.append("1-1", 6, b"second") == 12
     assert logs.read("1-1") == b"first second"
     logs.close_all()
+
+
+async def test_a_machine_that_slept_has_not_lost_its_ants(open_hive, repo):
+    """A laptop that was closed for a night: the task goes on where it was, and does not run a second time."""
+    repo.commit({".formicary/ci.yml": ONE})
+    async with open_hive(lease_seconds=0.2) as hive:
+        await hive.watch(repo)
+        night = [0.0]
+        engine = hive.queen._engine
+        engine.clock = hive.queen._timers._clock = lambda: time.time() + night[0]
+        request = await hive.submit()
+        async with hive.ant() as ant:
+            order = await ant.claim()
+            night[0] = 30_000.0
+            looked = anyio.Event()
+            hive.queen._timers.at(engine.clock(), partial(anyio.sleep, 0))
+            hive.queen._timers.at(engine.clock() + 0.1, lambda: _set(looked))
+            await looked.wait()
+            assert await hive.bus.heartbeat("a1", {order.task_execution_id: order.fence}) == frozenset()
+            await ant.work(order)
+            assert (await hive.ended(request.id)).state is State.COMPLETED
+            assert len(hive.execution(request.id).tasks["ci"].attempts) == 1
+
+
+async def _set(event):
+    event.set()
+
+
+async def test_an_ant_that_stays_silent_after_the_sleep_is_lost(open_hive, repo):
+    repo.commit({".formicary/ci.yml": ONE})
+    async with open_hive(lease_seconds=0.2) as hive:
+        await hive.watch(repo)
+        night = [0.0]
+        hive.queen._engine.clock = hive.queen._timers._clock = lambda: time.time() + night[0]
+        await hive.submit()
+        async with hive.ant() as ant:
+            await ant.claim()
+            night[0] = 30_000.0
+            assert (await ant.claim()).attempt == 2
