@@ -8,7 +8,8 @@ from typing import Final
 
 from formicary.executors.contract import Limits
 
-DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_BREW: Final = "/opt/homebrew/bin:" if platform.system() == "Darwin" else ""
+DEFAULT_PATH: Final = _BREW + "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ with the other processes of this machine, so it may run beside a server.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from formicary.cli.params import PARAM, params_of
 from formicary.cli.settings import Settings, read_settings
 from formicary.cli.watch import Watcher
 from formicary.runner.core.definition import JobDefinition, Value
-from formicary.runner.core.errors import DefinitionError, NotFound, SetupError, UserError
+from formicary.runner.core.errors import DefinitionError, FormicaryError, NotFound, SetupError, UserError
 from formicary.runner.core.execution import Plan
 from formicary.runner.core.load import Loaded, load
 from formicary.runner.core.records import JobRequest, NewRequest, Repository
@@ -115,10 +116,7 @@ async def run(settings: Settings, local: Local) -> JobRequest:
     runs = settings.data / "runs"
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     runs.mkdir(mode=0o700, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=runs, prefix="run-") as state:
-        own = settings.model_copy(
-            update={"work": settings.work_folder.with_name(settings.work_folder.name + "-run") / Path(state).name}
-        )
+    with tempfile.TemporaryDirectory(dir=runs, prefix="run-") as state, own_work(settings, Path(state).name) as own:
         reshape = only(local.task) if local.task else lambda plan: plan
         async with open_house(own, state=Path(state), reshape=reshape) as house:
             await house.start()
@@ -126,6 +124,18 @@ async def run(settings: Settings, local: Local) -> JobRequest:
             await anyio.to_thread.run_sync(_forget_artifacts, house)
             house.group.cancel_scope.cancel()
         return ended
+
+
+@contextmanager
+def own_work(settings: Settings, name: str) -> Iterator[Settings]:
+    """The settings with a work folder for this run alone, which is gone at its end."""
+    folder = settings.work_folder.with_name(f"{settings.work_folder.name}-run") / name
+    try:
+        yield settings.model_copy(update={"work": folder})
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # other runs are still there
+            folder.parent.rmdir()
 
 
 async def _run(house: House, local: Local) -> JobRequest:
@@ -179,13 +189,14 @@ async def _ask(house: House, local: Local) -> JobRequest:
 def _git_params(tree: Path, repository: Repository) -> dict[str, Value]:
     """The facts of HEAD, where the tree is a repository with a commit."""
     try:
-        with GitRepository.open(tree) as git:
+        top = next(folder for folder in (tree, *tree.parents) if (folder / ".git").exists())
+        with GitRepository.open(top) as git:
             ref = git.head_ref() or ""
             commit = git.refs().get(ref, "")
             if not commit:
                 return {}
             found = git_params(git, repository, ref=ref, commit=commit, before=None, event="run")
-    except (UserError, OSError):
+    except (StopIteration, FormicaryError, OSError):
         return {}
     return found
 

@@ -43,7 +43,7 @@ async def serve(settings: Settings, say: Any = click.echo) -> None:
     """Run until a signal: the first one drains, the second one stops. Raises SetupError."""
     with listen(settings) as listener:
         port = listener.getsockname()[1]
-        url = settings.url or f"http://{_host(settings.host)}:{port}"
+        url = settings.url or _listening(settings.host, port)
         outside = _outside(settings)
         async with open_house(settings, state=settings.data, url=url, outside=outside) as house:
             await datafolder.first_start(settings.data, house.store)
@@ -51,7 +51,7 @@ async def serve(settings: Settings, say: Any = click.echo) -> None:
             await _watch(house, settings, say)
             door = _door(house, settings, url, port)
             async with _serving(house, door, listener):
-                datafolder.write_server_json(settings.data, url)
+                datafolder.write_server_json(settings.data, _listening(settings.host, port))
                 try:
                     _welcome(house, door, say)
                     await _until_stopped(house, say)
@@ -78,8 +78,10 @@ def listen(settings: Settings) -> Iterator[socket.socket]:
         yield listener
 
 
-def _host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _listening(host: str, port: int) -> str:
+    """Where this machine's own commands and hooks reach the server, whatever people call it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # not bound here
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _outside(settings: Settings) -> Any:
@@ -125,29 +127,67 @@ async def _serving(house: House, door: Door, listener: socket.socket) -> AsyncIt
 
 
 async def _watch(house: House, settings: Settings, say: Any) -> None:
+    named: set[int] = set()
     for one in settings.repo:
-        path = one.path.expanduser().absolute()
+        path = _path(one.path)
         inside = settings.data.resolve()
         if inside.is_relative_to(path.resolve()):
             raise SetupError(
                 f"the data folder {settings.data} lies in the watched repository {path}; give another --data"
             )
-        known = {repository.path: repository for repository in house.store.read().repositories()}.get(str(path))
-        wanted = _repository(known, one, path, house)
+        wanted = _repository(_known(house, path), one, path, house)
         stored = await house.reconciler.add(wanted)
+        named.add(stored.id)
         with anyio.move_on_after(20):
             stored = await house.reconciler.sync(stored.id)
         say(_found(house, stored))
+    for repository in house.store.read().repositories():
+        if repository.id not in named:  # named at an earlier start
+            say(_found(house, repository))
+
+
+def _path(said: Path) -> Path:
+    """One repository, one spelling; a link stays one, for it may lead elsewhere tomorrow."""
+    path = said.expanduser().absolute()
+    if path.name == ".git" and path.is_dir():
+        path = path.parent
+    return path.resolve() if ".." in path.parts else path
+
+
+def _known(house: House, path: Path) -> Repository | None:
+    """The repository that is watched there already, by whichever path: watched twice, everything would run twice."""
+    return next((one for one in house.store.read().repositories() if _same(Path(one.path), path)), None)
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one == other:
+        return True
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _repository(known: Repository | None, one: RepositorySettings, path: Path, house: House) -> Repository:
     if known is None:
-        name = one.name or path.name.removesuffix(".git")
-        taken = {repository.name for repository in house.store.read().repositories()}
-        name = name if name not in taken else f"{path.parent.name}-{name}"
-        return Repository(id=0, name=name, path=str(path), tracked_branch=one.branch, visibility=one.visibility)
-    update = {"visibility": one.visibility} | ({"name": one.name} if one.name else {})
+        name = one.name or _free_name(path, {repository.name for repository in house.store.read().repositories()})
+        return Repository(
+            id=0,
+            name=name,
+            path=str(path),
+            tracked_branch=one.branch,
+            pinned=bool(one.branch),
+            visibility=one.visibility,
+        )
+    update = {"visibility": one.visibility, "pinned": bool(one.branch)} | ({"name": one.name} if one.name else {})
     return known.model_copy(update=update | ({"tracked_branch": one.branch} if one.branch else {}))
+
+
+def _free_name(path: Path, taken: set[str]) -> str:
+    """The folder's name, or with its parent's before it, or with a number behind it."""
+    name = path.name.removesuffix(".git") or "root"
+    candidates = (name, f"{path.parent.name}-{name}", *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
+    return next(one for one in candidates if one not in taken)
 
 
 def _found(house: House, repository: Repository) -> str:
