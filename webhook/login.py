@@ -15,7 +15,6 @@ from formicary.webhook.auth import cookie_name
 from formicary.webhook.caller import SESSION, TOKEN, caller_of, digest_of, is_token, new_token
 from formicary.webhook.forms import form_of
 from formicary.webhook.origins import is_loopback, parse
-from formicary.webhook.pages.answers import login_page
 from formicary.webhook.parts import Door
 
 SESSION_LIFETIME: Final = 7 * 86400.0
@@ -109,4 +108,6 @@ def _on_loopback(request: Request) -> bool:
 
 
 def _form(request: Request, complaint: str = "", status: int = 200) -> Response:
+    from formicary.webhook.pages.answers import login_page  # with the first page, and not for those who call the API
+
     return login_page(complaint, local_path(request.query_params.get("next", "")), status)
