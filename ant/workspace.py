@@ -57,8 +57,10 @@ class Place:
         """The same, from folders that another task has left empty."""
         for folder in (self.workspace, self.home, self.tmp):
             os.chmod(folder, 0o700)  # noqa: PTH101
-        os.chmod(self.output, 0o600)  # noqa: PTH101
-        self.give(self.output)
+        if self.uid is None:
+            os.chmod(self.output, 0o600)  # noqa: PTH101
+        else:
+            self.write_run(self.output, b"")
         self._hand_over()
 
     def shut(self) -> None:
@@ -108,7 +110,11 @@ class Place:
         return self._blank_output()
 
     def _blank_output(self) -> bool:
-        """Empty the file for outputs, unless the task has given it another name or attributes of its own."""
+        """Empty the file for outputs, unless the task has given it another name or attributes of its own. Of a task
+        with a user of its own it goes: it may have passed the open file on to another one that still runs."""
+        if self.uid is not None:
+            os.unlink(self.output)  # noqa: PTH108
+            return True
         found = os.lstat(self.output)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or _attributes(self.output):
             return False

@@ -64,7 +64,7 @@ prctl = find_prctl()
 
 
 def start(spec: Spec, stdout: int, nothing: int) -> int:
-    """Start the task's first process, a session of its own; its id. Raises OSError, SubprocessError.
+    """Start the task's first process, a session of its own; its id. Raises OSError, ValueError, SubprocessError.
 
     Without a user and limits, subprocess need not copy this process (vfork), and with them it is a small one.
     """
@@ -122,7 +122,9 @@ def why(error: Exception, spec: Spec) -> Spec:
     """What the error of a start means. Older Pythons blame cwd for more than cwd, so look."""
     sentence = getattr(error, "strerror", None) or str(error)
     name = getattr(error, "filename", None)
-    if not os.access(spec["cwd"], os.X_OK) or not os.path.isdir(spec["cwd"]):  # noqa: PTH112  # no pathlib here
+    if isinstance(error, ValueError):
+        kind = "text"
+    elif not os.access(spec["cwd"], os.X_OK) or not os.path.isdir(spec["cwd"]):  # noqa: PTH112  # no pathlib here
         kind = "cwd"
     elif getattr(error, "errno", None) == errno.E2BIG:
         kind = "large"
@@ -252,7 +254,7 @@ class Hand:
     def spawn(self, spec: Spec, stdout: int) -> Spec:
         try:
             pid = start(spec, stdout, self.nothing)
-        except (OSError, subprocess.SubprocessError) as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             return why(error, spec)
         finally:
             os.close(stdout)

@@ -43,7 +43,8 @@ class HandLost(Exception):
 
 
 class CannotSpawn(Exception):
-    """The process could not be started. `kind`: cwd, missing, exec, large (what was asked for), or start (our side)."""
+    """The process could not be started. `kind`: cwd, missing, exec, large, text (all of what was asked for), or start
+    (our side)."""
 
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(sentence)

@@ -202,6 +202,11 @@ def _not_started(error: CannotSpawn, prepared: Prepared) -> Outcome:
             ERR_DEFINITION,
             f"The working_dir {where!r} cannot be entered: {error}. Is it in the repository?",
         ),
+        "text": (
+            None,
+            ERR_DEFINITION,
+            f"The shell, a variable or a secret holds what no process can be given ({error}): no NUL, no broken text.",
+        ),
         "large": (None, ERR_DEFINITION, "The environment is too large for a process: pass large values by files."),
         "missing": (127, ERR_EXIT_CODE, f"The shell {shell!r} was not found: install it here, or change `shell`."),
         "exec": (126, ERR_EXIT_CODE, f"The shell {shell!r} cannot be run: {error}. Change `shell`."),
