@@ -173,7 +173,7 @@ class Engine:
                     self.bus.stop(worker.ant.ant_id, order.task_execution_id)
             case WakeAt():
                 event = order.event
-                self.timers.at(order.at, lambda: self.feed(order.execution_id, event))
+                self.timers.at(order.at, lambda: self.feed(execution.id, event), execution.id)
             case Ended():
                 self._ended(live, execution)
 
@@ -211,6 +211,7 @@ class Engine:
 
     def _ended(self, live: Live, execution: Execution) -> None:
         self.board.end(execution.id)
+        self.timers.forget(execution.id)
         for run in execution.tasks.values():
             for attempt in run.attempts:
                 self.logs.close(attempt.id)

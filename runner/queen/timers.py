@@ -30,16 +30,26 @@ class Timers:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._heap: list[tuple[float, int, Action, int]] = []
+        self._heap: list[tuple[float, int, Action, int, int]] = []
+        self._ended: set[int] = set()
         self._order = itertools.count()
         self._changed = anyio.Event()
 
-    def at(self, when: float, action: Action) -> None:
-        """Run `action` at `when`, or at once if that has passed. It must be harmless when it is no longer due."""
-        self._put(when, action, 0)
+    def at(self, when: float, action: Action, owner: int = 0) -> None:
+        """Run `action` at `when`, or at once if that has passed. It must be harmless when it is no longer due; of an
+        `owner` (an execution) it may be forgotten."""
+        self._put(when, action, owner, 0)
 
-    def _put(self, when: float, action: Action, failures: int) -> None:
-        entry = (when, next(self._order), action, failures)
+    def forget(self, owner: int) -> None:
+        """Nothing of this owner is due any more. Swept up now and then: a job's time limit is hours away."""
+        self._ended.add(owner)
+        if len(self._ended) > max(len(self._heap) // 2, 64):
+            self._heap = [entry for entry in self._heap if entry[3] not in self._ended]
+            heapq.heapify(self._heap)
+            self._ended.clear()
+
+    def _put(self, when: float, action: Action, owner: int, failures: int) -> None:
+        entry = (when, next(self._order), action, owner, failures)
         heapq.heappush(self._heap, entry)
         if self._heap[0] is entry:
             self._changed.set()
@@ -55,10 +65,10 @@ class Timers:
             with anyio.move_on_after(3600.0 if delay is None else min(max(delay, 0.0), 3600.0)):
                 await self._changed.wait()
 
-    async def _fire(self, action: Action, failures: int) -> None:
+    async def _fire(self, action: Action, owner: int, failures: int) -> None:
         try:
             await action()
         except Exception as error:
             log.exception("what was due failed")
             if isinstance(error, WorldError) or failures + 1 < MOST_FAULTS:
-                self._put(self._clock() + min(AGAIN * 2.0 ** min(failures, 10), LONGEST), action, failures + 1)
+                self._put(self._clock() + min(AGAIN * 2.0 ** min(failures, 10), LONGEST), action, owner, failures + 1)

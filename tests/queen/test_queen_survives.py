@@ -328,3 +328,31 @@ async def test_an_ant_that_stays_silent_after_the_sleep_is_lost(open_hive, repo)
             await ant.claim()
             night[0] = 30_000.0
             assert (await ant.claim()).attempt == 2
+
+
+async def test_the_time_limits_of_ended_jobs_are_forgotten(hive, repo):
+    """A server that runs thousands of jobs an hour keeps nothing of those that have ended."""
+    repo.commit({".formicary/ci.yml": ONE})
+    await hive.watch(repo)
+    async with hive.ant() as ant:
+        for _ in range(200):
+            request = await hive.submit()
+            await ant.report(await ant.claim())
+        await hive.ended(request.id)
+    timers = hive.queen._timers
+    assert len(timers._heap) <= 140 and len(timers._ended) <= 70
+
+
+async def test_what_is_still_due_is_not_forgotten_with_the_rest():
+    timers, fired = Timers(lambda: 10.0), anyio.Event()
+    timers.at(5.0, lambda: _set(fired), 100)
+    for owner in range(1, 100):
+        timers.at(5.0, partial(anyio.sleep, 0), owner)
+    for owner in range(1, 100):
+        timers.forget(owner)
+    assert len(timers._heap) < 100
+    async with anyio.create_task_group() as group:
+        group.start_soon(timers.run)
+        with anyio.fail_after(5):
+            await fired.wait()
+        group.cancel_scope.cancel()
