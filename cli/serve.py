@@ -198,6 +198,8 @@ def _found(house: House, repository: Repository) -> str:
     lines = [head + ")"]
     if repository.error:
         lines.append(f"            {repository.error}")
+    elif not repository.tracked_branch:
+        lines.append("            its HEAD names no branch to follow; check one out, or name it in formicary.toml (branch)")
     elif not definitions:
         lines.append("            no .formicary/*.yml there yet; commit one and it runs")
     for definition in definitions:

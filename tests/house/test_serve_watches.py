@@ -34,3 +34,9 @@ def test_repositories_whose_folders_have_one_name(serve, make_repo, tmp_path):
     made = [make_repo(f"{number}/a/app") for number in range(4)]
     server = serve(tmp_path, *(word for one in made for word in ("--repo", one.path)))
     assert names(server) == ["a-app", "app", "app-2", "app-3"]
+
+
+def test_a_detached_head_is_said(serve, repo, tmp_path):
+    repo.commit({".formicary/ci.yml": CI})
+    repo.git("checkout", "-q", "--detach")
+    assert "names no branch" in serve(tmp_path, "--repo", repo.path).said()
