@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -15,7 +16,7 @@ import click
 import uvicorn
 
 from formicary.cli.house import House, Outside, open_house
-from formicary.cli.settings import RepositorySettings, Settings, read_settings
+from formicary.cli.settings import RepositorySettings, Settings, misspelt, read_settings
 from formicary.runner.core.errors import SetupError
 from formicary.runner.core.records import Repository
 from formicary.runner.queen.logs import Logs
@@ -199,7 +200,7 @@ def _found(house: House, repository: Repository) -> str:
     if repository.error:
         lines.append(f"            {repository.error}")
     elif not repository.tracked_branch:
-        lines.append("            its HEAD names no branch to follow; check one out, or name it in formicary.toml (branch)")
+        lines.append("            its HEAD names no branch; check one out, or name it in formicary.toml (branch)")
     elif not definitions:
         lines.append("            no .formicary/*.yml there yet; commit one and it runs")
     for definition in definitions:
@@ -271,5 +272,7 @@ def command(verbose: bool, public: bool, **given: Any) -> None:
     if public:
         given["repo"] = [{"path": path, "visibility": "public"} for path in given["repo"]]
     settings = read_settings(given)
+    for sentence in misspelt(os.environ):
+        click.echo(f"warning: {sentence}", err=True)
     click.echo("formicary serves:")
     anyio.run(serve, settings)
