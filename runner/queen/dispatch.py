@@ -43,6 +43,7 @@ Job = Callable[[], Coroutine[Any, Any, None]]
 AGAIN: Final = 1.0
 """Seconds until what could not be written, or failed otherwise, is tried again."""
 MOST_FAULTS: Final = 5
+LOOK_LASTS: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ class Dispatcher:
     reshape: Callable[[Plan], Plan] = lambda plan: plan
     paused: bool = False
     """Draining: nothing new is admitted, what runs goes on."""
+    _looked: tuple[float, Admitted] | None = None
 
     @property
     def board(self) -> Board:
@@ -114,6 +116,19 @@ class Dispatcher:
     def look(self) -> Admitted:
         """What would be admitted now, and why the rest is not."""
         return admit(self.board.waiting.values(), self.board.running(), self.limits, self.board.ants(), self._now())
+
+    def reason(self, request_id: int) -> str | None:
+        """Why it waits; None if it does not any more. A page asks for hundreds: they share one look, half a second old
+        at the most."""
+        now = self._now()
+        if self._looked is None or not 0.0 <= now - self._looked[0] < LOOK_LASTS:
+            self._looked = now, self.look()
+        for looked in (self._looked[1], None):
+            try:
+                return (looked or self.look()).reason(request_id)
+            except KeyError:
+                continue  # it has come since, or gone
+        return None
 
     def _now(self) -> float:
         return self.engine.clock()

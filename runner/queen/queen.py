@@ -179,7 +179,9 @@ class Queen:
         """Why it is in the state it is in, in one sentence. Raises NotFound."""
         request = self._must_have(request_id)
         if request_id in self._board.waiting:
-            return self._dispatcher.look().reason(request_id)
+            reason = self._dispatcher.reason(request_id)
+            if reason is not None:
+                return reason
         if request.state in TERMINAL:
             return request.error_message or request.reason or f"it is {request.state}"
         execution = self.store.read().execution(request.execution_id) if request.execution_id else None

@@ -356,3 +356,19 @@ async def test_what_is_still_due_is_not_forgotten_with_the_rest():
         with anyio.fail_after(5):
             await fired.wait()
         group.cancel_scope.cancel()
+
+
+async def test_reasons_of_many_that_wait_come_from_one_look(hive, repo, monkeypatch):
+    """A page of 200 among thousands that wait must not look at thousands 200 times."""
+    repo.commit({".formicary/ci.yml": ONE})
+    await hive.watch(repo)
+    first = await hive.submit()
+    looks, real = [], Dispatcher.look
+    monkeypatch.setattr(Dispatcher, "look", lambda self: looks.append(1) or real(self))
+    assert {hive.queen.why(first.id) for _ in range(100)} == {"no ant is connected"}
+    second = await hive.submit()
+    assert hive.queen.why(second.id) == "no ant is connected"
+    assert len(looks) <= 4
+    hive.queen._board.unqueue(second.id)
+    hive.queen._dispatcher._looked = None
+    assert hive.queen._dispatcher.reason(second.id) is None
