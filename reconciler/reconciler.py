@@ -34,10 +34,12 @@ LONGEST_BACKOFF: Final = 300.0
 
 @dataclass(slots=True)
 class Watched:
-    """One repository's worker: what wakes it, and what it saw last."""
+    """One repository's worker: what wakes it, and what it saw last. `asked`: the next look reads everything, even if no
+    ref has moved; `looked` is set when a look that has yet to begin is over."""
 
     repository_id: int
     wake: anyio.Event = field(default_factory=anyio.Event)
+    asked: bool = False
     fingerprint: str = ""
     failures: int = 0
     looked: anyio.Event = field(default_factory=anyio.Event)
@@ -97,7 +99,7 @@ class Reconciler:
         """Look soon. As often as you like: wake-ups coalesce."""
         watched = self._watched.get(repository_id)
         if watched:
-            watched.fingerprint = ""
+            watched.asked = True
             watched.wake.set()
 
     async def sync(self, repository_id: int) -> Repository:
@@ -124,12 +126,14 @@ class Reconciler:
     async def _work(self, watched: Watched) -> None:
         with watched.scope:
             while True:
-                watched.wake = anyio.Event()
-                again = False
-                async with self._limiter:
-                    again = await self._look_guarded(watched)
-                watched.looked.set()
-                watched.looked = anyio.Event()
+                looked = watched.looked
+                try:
+                    async with self._limiter:
+                        # Whoever asks from here on, while this look may have passed what they mean, gets another one.
+                        watched.wake, watched.looked = anyio.Event(), anyio.Event()
+                        again = await self._look_guarded(watched)
+                finally:
+                    looked.set()
                 if not again:
                     with anyio.move_on_after(self._delay(watched)):
                         await watched.wake.wait()
@@ -162,8 +166,9 @@ class Reconciler:
         return False
 
     async def _look(self, watched: Watched, repository: Repository) -> bool:
+        asked, watched.asked = watched.asked, False
         fingerprint = await anyio.to_thread.run_sync(lambda: self._sources.git(repository.path).fingerprint())
-        if fingerprint == watched.fingerprint:
+        if fingerprint == watched.fingerprint and not asked:
             return False
         reader = self._store.read()
         seen = reader.refs(repository.id)

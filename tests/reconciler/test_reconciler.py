@@ -1,12 +1,16 @@
 """Looks at real repositories: what git says should run, runs once, whatever was missed, doubled or broken meanwhile."""
 
 import shutil
+import threading
 from types import SimpleNamespace
 
+import anyio
+import anyio.to_thread
 import pytest
 
+from formicary.reconciler import reconciler
 from formicary.runner.core.errors import SetupError
-from formicary.runner.core.records import SyncState
+from formicary.runner.core.records import Delivery, SyncState
 from formicary.runner.core.states import State
 
 CI = "job_type: ci\ntriggers: {commit: {}}\nscript: [make]\n"
@@ -250,3 +254,64 @@ async def test_the_operators_branch_is_waited_for(hive, repo):
     assert (await look(hive, repository)).synced_commit == repo.head()
     repo.git("branch", "-D", "release")
     assert (await look(hive, repository)).tracked_branch == "release"
+
+
+@pytest.fixture
+def slowly(monkeypatch):
+    """The next look stops when it has read the refs: (it is there, go on)."""
+    there, go_on, real = threading.Event(), threading.Event(), reconciler.look
+
+    def look(*args):
+        found = real(*args)
+        if not there.is_set():
+            there.set()
+            assert go_on.wait(10)
+        return found
+
+    def begin():
+        monkeypatch.setattr(reconciler, "look", look)
+        return there, go_on
+
+    return begin
+
+
+async def test_a_look_that_is_asked_for_sees_what_was_there_when_it_was(hive, repo, slowly):
+    """Not the look that had begun before the commit."""
+    repo.commit({".formicary/ci.yml": CI})
+    repository = await hive.watch(repo)
+    there, go_on = slowly()
+    hive.reconciler.wake(repository.id)
+    await anyio.to_thread.run_sync(there.wait, 10)
+    head = repo.commit({"a": "1"})
+    async with anyio.create_task_group() as group:
+
+        async def ask():
+            assert (await look(hive, repository)).synced_commit == head
+
+        group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+
+
+async def test_a_delivery_that_comes_during_a_look_gets_its_verdict(hive, repo):
+    repo.commit({".formicary/ci.yml": CI})
+    repository = await hive.watch(repo)
+    delivery = Delivery(forge="commit", delivery_key="1:a", repository_id=repository.id)
+    real, came, again = hive.store.write, [], anyio.Event()
+
+    async def write(change):
+        """It comes right after the look's own change."""
+        result = await real(change)
+        if came:
+            again.set()
+        else:
+            came.append(await real(lambda tx: tx.add_delivery(delivery)))
+            hive.reconciler.wake(repository.id)
+        return result
+
+    hive.store.write = write
+    await look(hive, repository)
+    with anyio.fail_after(5):
+        await again.wait()
+    (found,) = hive.store.read().deliveries().records
+    assert found.verdict != "accepted"
