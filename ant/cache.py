@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -65,9 +65,10 @@ class Caches:
                 warn(f"cache {cache.key}: {error}")
 
     def _keep(self, cache: Cache, name: str, say: Say, warn: Warn) -> None:
-        found = {one.path: one for chosen in self._chosen(cache, warn) for one in chosen.found}
-        if not found:
-            warn(f"cache {cache.key}: its paths match nothing; nothing was kept.")
+        chosen = [select(self.below, self.folder, path) for path in cache.paths]
+        found = {one.path: one for selection in chosen for one in selection.found}
+        if useless := _useless(chosen, found):
+            warn(f"cache {cache.key}: {useless}")
             return
         ordered = [found[path] for path in sorted(found)]
         check(ordered, self.limits, f"cache {cache.key}")
@@ -77,14 +78,6 @@ class Caches:
         if before is not None and before.digest != digest:
             self.objects.delete(before.digest.sha256)
         say(f"Cache {cache.key}: kept {digest.size} bytes.")
-
-    def _chosen(self, cache: Cache, warn: Warn) -> list[Selection]:
-        chosen = [select(self.below, self.folder, path) for path in cache.paths]
-        if left_out := sum(one.left_out for one in chosen):
-            warn(
-                f"cache {cache.key}: {left_out} links or special files were left out; only files and folders are kept."
-            )
-        return chosen
 
     def _bring(self, cache: Cache, found: Named, say: Say) -> bool:
         try:
@@ -147,3 +140,18 @@ class Caches:
         finally:
             os.close(handle)
         return seen.digest()
+
+
+def _useless(chosen: Sequence[Selection], found: Mapping[str, Found]) -> str:
+    """Why there is nothing to keep. Half a cache is worse than none: it breaks the next run, far from its cause."""
+    if any(os.path.basename(path) == "pyvenv.cfg" for path in found):  # noqa: PTH119  # pathlib costs time here
+        return (
+            "a Python virtual environment works in the folder where it was made alone, and each attempt has a new one; "
+            "nothing was kept. Keep pip's downloads instead: PIP_CACHE_DIR below the workspace, and that in `paths`."
+        )
+    if left_out := sum(one.left_out for one in chosen):
+        return (
+            f"links or special files are among its paths ({left_out}), and only files and folders can be kept; nothing "
+            "was kept. Keep the folder of downloads of your package manager instead of what it installs."
+        )
+    return "" if found else "its paths match nothing; nothing was kept."

@@ -151,6 +151,22 @@ async def test_cache_from_one_run_to_the_next(colony, an_order):
     assert await cached(colony, an_order, "x", CACHE.model_copy(update={"key": "other"})) == ""
 
 
+@pytest.mark.parametrize(
+    ("script", "word"),
+    [
+        ("mkdir cache; touch cache/f; ln -s f cache/link", "downloads of your package manager"),
+        ("mkdir cache; touch cache/pyvenv.cfg", "PIP_CACHE_DIR"),
+        ("true", "match nothing"),
+    ],
+)
+async def test_half_a_cache_is_not_kept(colony, an_order, script, word):
+    """What would break the next run is not brought to it, and the log says what to keep instead."""
+    report = await colony.do(an_order("SHELL", script=(script,), cache=(CACHE,)))
+    assert report.result.exit_code == 0 and any(word in text for text in report.result.warnings)
+    assert all("nothing was kept" in text for text in report.result.warnings)
+    assert await cached(colony, an_order, "one") == "", "nothing was brought"
+
+
 @as_root
 async def test_caches_are_scoped_by_repository_and_trust(colony, an_order):
     """T3, T4: untrusted runs never write what trusted runs read, nor one repository what another reads."""
