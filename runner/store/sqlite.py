@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from formicary.runner.core.errors import LostError, SetupError, WorldError
+from formicary.runner.core.errors import LostError, NotFound, SetupError, WorldError
 from formicary.runner.store import Store, maintenance
 from formicary.runner.store.cache import Memory
 from formicary.runner.store.connect import FILE_NAME, open_query_only, open_writer, prepare_folder
@@ -96,6 +96,8 @@ class ClosingReader(SqliteReader):
         """Run a statement; SQLite's errors become ours."""
         try:
             return self._connection.execute(*statement)
+        except OverflowError as error:
+            raise NotFound("There is nothing with so large a number.") from error
         except sqlite3.ProgrammingError as error:
             raise LostError(f"A store was read that is closed ({error}).") from error
         except sqlite3.DatabaseError as error:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from formicary.runner.core.errors import LostError, SetupError, WorldError
+from formicary.runner.core.errors import LostError, NotFound, SetupError, WorldError
 from formicary.runner.core.states import State
 from formicary.runner.store import schema
 from formicary.runner.store.connect import FILE_NAME, open_query_only
@@ -315,3 +315,9 @@ def test_a_migration_that_was_interrupted_is_finished(tmp_path):
     store = open_store(tmp_path)
     assert store.read().requests(q="x").total_records == 0
     store.close()
+
+
+async def test_a_number_that_no_row_can_have_is_not_found(world):
+    """An address on a page may hold any number."""
+    with pytest.raises(NotFound):
+        world.store.read().request(10**20)
