@@ -101,7 +101,7 @@ def state_line(task: Json) -> str:
 
 def retried_line(task: Json, attempt: Json) -> str:
     """An attempt has ended, and its task will be tried once more."""
-    why = one_line(attempt["error_message"]) or attempt["state"].lower()
+    why = one_line(attempt["error_message"]).rstrip(".") or attempt["state"].lower()
     at = moment(task["retry_at"])
     wait = f" in {duration(at - time.time())}" if at and at > time.time() else ""
     head = click.style(f"↻ {task['task_type']} ({took(attempt['started_at'], attempt['ended_at'])})", fg="yellow")

@@ -208,7 +208,7 @@ def _kept_out(name: str) -> str:
 
 
 def _shown(name: str) -> str:
-    return re.sub(r"[^ -~]", "?", name[:60])
+    return "".join(char if char.isprintable() else "?" for char in name[:60])
 
 
 def _split(found: dict[str, str], notes: list[str]) -> Environment:

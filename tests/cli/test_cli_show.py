@@ -48,6 +48,8 @@ def test_states_worth_a_line():
     assert plain(state_line({**task, "state": "EXECUTING"})) == "▸ t (attempt 2)"
     assert state_line({**task, "state": "READY"}) == ""
     assert plain(retried_line(task, {**attempt, "state": "FAILED"})) == "↻ t (2.0 s): oh; again"
+    ended = {**attempt, "state": "FAILED", "error_message": "It ended."}
+    assert plain(retried_line(task, ended)) == "↻ t (2.0 s): It ended; again", "one sentence, one full stop"
 
 
 def plain(text):

@@ -115,6 +115,7 @@ def test_git_parameters_are_no_git_settings():
 def test_names_that_no_shell_can_hold_are_left_out_and_said(name):
     found = environment(Names({name: "x"}), TaskDefinition(task_type="t"))
     assert found.variables == {} and len(found.notes) == 1
+    assert name.replace("\n", "?") in found.notes[0], "said as it is written"
     assert environment(Names({}), TaskDefinition(task_type="t", environment={name: "x"})).variables == {}
 
 
