@@ -43,6 +43,8 @@ class Requests:
 
         Raises NotFound, RequestRefused, DefinitionError, RepositoryUnavailable.
         """
+        if ask.job_version is not None:
+            raise RequestRefused("older versions cannot be asked for yet; name a commit", field="job_version")
         found = self._registered(ask, known=True)
         if found is None:
             found = await anyio.to_thread.run_sync(self._find, ask)
@@ -103,10 +105,11 @@ class Requests:
             found = reader.repository(definition.repository_id)
             if found is not None:
                 return found, definition
-        same = [one for one in reader.definitions() if one.job_type == ask.job_type]
+        there = [one for one in reader.definitions() if one.state is not SyncState.ORPHANED]
+        same = [one for one in there if one.job_type == ask.job_type]
         if len(same) > 1:
             raise RequestRefused(f"several repositories have a job `{ask.job_type}`; say which", field="repository")
-        known = sorted({one.job_type for one in reader.definitions() if one.version_id is not None})
+        known = sorted({one.job_type for one in there if one.version_id is not None})
         raise NotFound(f"there is no job `{ask.job_type}`; there is {', '.join(known) or 'none yet'}")
 
     def _at(self, repository: Repository, commit: str, job_type: str) -> Loaded:

@@ -218,9 +218,10 @@ SELECT {definition.columns} FROM definitions ORDER BY id LIMIT 10000
 SELECT {definition.columns} FROM definitions WHERE id = :id
 
 -- name: definitions_named
--- The definitions of an organization that have a name; two are enough to know that it is not the only one.
+-- The definitions of an organization that have a name and are still there; two are enough to know that it is not the
+-- only one.
 SELECT {definition.columns} FROM definitions WHERE organization_id = :organization_id AND job_type = :job_type
-ORDER BY id LIMIT 2
+    AND state <> 'Orphaned' ORDER BY id LIMIT 2
 
 -- name: definition_of_repository
 -- A repository's definition by name; one that has a good version first.
