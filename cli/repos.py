@@ -8,22 +8,28 @@ import click
 
 from formicary.cli.client import Api, Json, connected
 from formicary.cli.format import age, as_json, harmless, one_line, progress, state, table
+from formicary.runner.core.errors import NotFound
 
 PATH = "/api/repos"
 
 
 @click.command(short_help="What is watched, how it is synced, what is wrong.")
 @click.option("--sync", is_flag=True, help="Let the server look at each of them first.")
+@click.option("--forget", metavar="NAME", help="Watch this one no longer; its requests stay until they are too old.")
 @click.option("--json", "json_wanted", is_flag=True, help="As JSON.")
 @connected
-def command(api: Api, sync: bool, json_wanted: bool) -> None:
+def command(api: Api, sync: bool, forget: str | None, json_wanted: bool) -> None:
     """Show the watched repositories, their definitions, and what is wrong with these.
 
     \b
     Examples:
       formicary repos
       formicary repos --sync
+      formicary repos --forget old-project
     """
+    if forget is not None:
+        _forget(api, forget)
+        return
     with progress("looking at the repositories"):
         found = [_sync(api, one["id"], sync) for one in api.records(PATH)]
     if json_wanted:
@@ -32,6 +38,15 @@ def command(api: Api, sync: bool, json_wanted: bool) -> None:
         click.echo("no repository is watched; name one: formicary serve --repo PATH")
     for one in () if json_wanted else found:
         click.echo("\n".join(_lines(one)))
+
+
+def _forget(api: Api, name: str) -> None:
+    found = {one["name"]: one["id"] for one in api.records(PATH)}
+    if name not in found:
+        known = ", ".join(map(one_line, sorted(found))) or "none"
+        raise NotFound(f"no repository called `{one_line(name)}` is watched; there is {known}")
+    api.delete(f"{PATH}/{found[name]}")
+    click.echo(f"{one_line(name)} is watched no longer; a server that is started with --repo watches it again")
 
 
 def _sync(api: Api, repository_id: int, look: bool) -> Json:

@@ -12,10 +12,11 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -27,16 +28,20 @@ from formicary.cli.params import PARAM, params_of
 from formicary.cli.settings import Settings, read_settings
 from formicary.cli.watch import Watcher
 from formicary.runner.core.definition import JobDefinition, Value
-from formicary.runner.core.errors import DefinitionError, FormicaryError, NotFound, SetupError, UserError
+from formicary.runner.core.errors import DefinitionError, FormicaryError, NotFound, SetupError, UserError, WorldError
 from formicary.runner.core.execution import Plan
 from formicary.runner.core.load import Loaded, load
 from formicary.runner.core.records import JobRequest, NewRequest, Repository
-from formicary.runner.core.states import SUCCESS, TERMINAL
+from formicary.runner.core.states import SUCCESS, TERMINAL, State
 from formicary.runner.git.repository import GitRepository
 from formicary.runner.queen.requests import checked_params, store_request
-from formicary.runner.queen.sources import FOLDER, TAINTED, git_params, without_doubles
+from formicary.runner.queen.sources import FOLDER, NO_GIT, git_params, tainted_names, without_doubles
+from formicary.runner.store import Tx
 from formicary.runner.store.connect import FILE_NAME
 from formicary.runner.store.sqlite import open_reader
+
+PATIENCE: Final = 1.0
+"""Seconds that a run may wait to start before it is said why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ async def run(settings: Settings, local: Local) -> JobRequest:
         async with open_house(own, state=Path(state), reshape=reshape) as house:
             await house.start()
             ended = await _run(house, local)
-            await anyio.to_thread.run_sync(_forget_artifacts, house)
+            await _forget_artifacts(house)
             house.group.cancel_scope.cancel()
         return ended
 
@@ -140,6 +145,7 @@ def own_work(settings: Settings, name: str) -> Iterator[Settings]:
 
 async def _run(house: House, local: Local) -> JobRequest:
     watcher = Watcher(house.store, house.logs, [task.task_type for task in local.job.tasks], local.task)
+    told = False
     with house.queen.changes.subscribe() as news:
         request = await _ask(house, local)
         async with anyio.create_task_group() as group:
@@ -150,20 +156,41 @@ async def _run(house: House, local: Local) -> JobRequest:
                 if request.state in TERMINAL:
                     group.cancel_scope.cancel()
                     break
-                await news.next()
+                waits = request.state is State.PENDING and not told
+                with anyio.move_on_after(PATIENCE if waits else None) as scope:
+                    await news.next()
+                if scope.cancelled_caught:
+                    told = True
+                    click.echo(f"it waits: {house.queen.why(request.id)}", err=True)
     return request
 
 
-def _forget_artifacts(house: House) -> None:
-    """What the run made is gone with its state, unless a server of this data folder keeps the same bytes."""
-    made = {artifact.digest for artifact in house.store.read().artifacts(page_size=1000).records}
-    if not made:
-        return
-    database = house.settings.data / FILE_NAME
-    with open_reader(house.settings.data) if database.exists() else nullcontext() as server:
-        for digest in made:
-            if server is None or not server.usage_of(digest):
-                house.objects.delete(digest)
+async def _forget_artifacts(house: House) -> None:
+    """What the run made is gone with its state, unless the server or another run of this data folder has the same
+    bytes. The run's own rows go first: of two that end together one at least sees that nobody needs them."""
+    made: dict[str, float] = {}
+    while records := house.store.read().artifacts(page_size=1000).records:
+        for one in records:
+            made[one.digest] = max(one.created_at, made.get(one.digest, 0.0))
+        await house.store.write(partial(_delete_rows, ids=[one.id for one in records]))
+    if made:
+        await anyio.to_thread.run_sync(_forget_bytes, house, made)
+
+
+def _delete_rows(tx: Tx, ids: Sequence[int]) -> None:
+    tx.delete_artifacts(ids)
+
+
+def _forget_bytes(house: House, made: Mapping[str, float]) -> None:
+    data = house.settings.data
+    folders = [path.parent for path in (data / FILE_NAME, *data.glob(f"runs/run-*/{FILE_NAME}")) if path.exists()]
+    used = set[str]()
+    for folder in folders:
+        with suppress(SetupError, WorldError):  # a run that ends at this moment
+            with open_reader(folder) as others:
+                used |= {digest for digest in made if others.usage_of(digest)}
+    for digest in made.keys() - used:
+        house.objects.delete(digest, put_before=made[digest])  # later: another run has just made it, too
 
 
 async def _ask(house: House, local: Local) -> JobRequest:
@@ -177,7 +204,7 @@ async def _ask(house: House, local: Local) -> JobRequest:
         source_path=str(local.tree),
         params={**git, **params},
         secret_params=secrets,
-        tainted=tuple(sorted(name for name in git if name in TAINTED)),
+        tainted=tainted_names(git),
         max_concurrency=local.job.max_concurrency,
         created_by="run",
     )
@@ -194,10 +221,10 @@ def _git_params(tree: Path, repository: Repository) -> dict[str, Value]:
             ref = git.head_ref() or ""
             commit = git.refs().get(ref, "")
             if not commit:
-                return {}
+                return dict(NO_GIT)
             found = git_params(git, repository, ref=ref, commit=commit, before=None, event="run")
     except (StopIteration, FormicaryError, OSError):
-        return {}
+        return dict(NO_GIT)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +19,10 @@ PREFIX: Final = "FORMICARY_"
 ROOT_DATA: Final = Path("/var/lib/formicary")
 DEFAULT_PORT: Final = 7777
 
-#: Variables that begin like a setting and are none: what tasks see.
-NOT_SETTINGS: Final = frozenset({"FORMICARY_REQUIRE", "FORMICARY_OUTPUT", "FORMICARY_WORKSPACE", "FORMICARY_TOKEN"})
+#: Variables that begin like a setting and are none: what tasks see, and what the other commands and the tests read.
+NOT_SETTINGS: Final = frozenset(
+    f"{PREFIX}{name}" for name in ["OUTPUT", "WORKSPACE", "TASK_EXECUTION_ID", "TOKEN", "SERVER", "DEBUG", "REQUIRE"]
+)
 
 
 class RepositorySettings(BaseModel):
@@ -111,6 +114,17 @@ def read_settings(
         return Settings.model_validate(merged)
     except ValidationError as error:
         raise SetupError(_explained(error, origin)) from error
+
+
+def misspelt(environment: Mapping[str, str]) -> list[str]:
+    """A sentence for every variable that looks like a setting and is none."""
+    names = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    found = []
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS and name not in names:
+            near = get_close_matches(name, names, 1)
+            found.append(f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return found
 
 
 def _said(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import anyio
 import click
@@ -25,10 +26,11 @@ class Silent(Lines):
         pass
 
 
-def wait(api: Api, request: Json, quiet: bool) -> Json:
-    """Show the tasks' states until the request has ended; returns it. Ctrl-C ends the waiting, not the job."""
+@contextmanager
+def goes_on(request: Json) -> Iterator[None]:
+    """Ctrl-C within this ends the waiting, not the job."""
     try:
-        return anyio.run(_wait, api, request["id"], Silent() if quiet else Lines())
+        yield
     except KeyboardInterrupt:
         name = f"{request['job_type']} {request['id']}"
         click.echo(f"\nstopped waiting; {name} goes on. To cancel it: formicary cancel {request['id']}", err=True)
@@ -36,6 +38,7 @@ def wait(api: Api, request: Json, quiet: bool) -> Json:
 
 
 async def _wait(api: Api, request_id: int, show: Lines) -> Json:
+    """Show the tasks' states until the request has ended; returns it."""
     async with opened(api.connection) as http:
         return await Follower(api.connection, http, request_id, show).run()
 
@@ -76,10 +79,13 @@ def command(
       formicary trigger ci --repo app --ref release/2 --json
     """
     body: Json = {"job_type": job, "repository": repo, "ref": ref, "params": params_of(param)}
-    request = api.post(REQUESTS, body)
-    if not json_wanted:
-        _asked(api, request)
-    ended = wait(api, request, json_wanted) if waiting else request
+    ended = request = api.post(REQUESTS, body)
+    with goes_on(request):
+        if not json_wanted:
+            _asked(api, request)
+        if waiting:
+            show = Silent() if json_wanted else Lines()
+            ended = anyio.run(_wait, api, request["id"], show)
     if json_wanted:
         click.echo(as_json(ended))
     elif waiting:

@@ -74,7 +74,8 @@ class Watcher:
             return
         self._shown[key] = run.state
         if run.state in TERMINAL:
-            self._say(run.state, f"{run.name}{_took(run.last)}" + (f": {run.reason}" if run.reason else ""))
+            why = f": {run.reason}" if run.reason and run.state is not State.COMPLETED else ""
+            self._say(run.state, f"{run.name}{_took(run.last)}{why}")
         elif run.state is State.PENDING and run.attempts:
             wait = f"again in {max(run.retry_at - time.time(), 0):.0f} s" if run.retry_at else "again"
             click.echo(click.style(f"↻ {run.name}: {run.reason}; {wait}", fg="yellow"))

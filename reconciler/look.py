@@ -13,7 +13,7 @@ from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import NewRequest, Repository, SeenRef
 from formicary.runner.core.states import State
 from formicary.runner.git.repository import GitRepository
-from formicary.runner.queen.sources import TAINTED, CommitDefinitions, Sources, git_params
+from formicary.runner.queen.sources import CommitDefinitions, Sources, git_params, tainted_names
 
 #: Moves handled in one transaction; the others follow at once (bounded backfill, D5).
 MOST_MOVES: Final = 100
@@ -150,7 +150,7 @@ def new_request(
             "source_path": repository.path,
             "cause_key": key,
             "params": {**{name: value for name, value in params.items() if value is not None}, **git},
-            "tainted": tuple(sorted(name for name in git if name in TAINTED)),
+            "tainted": tainted_names(git),
             "priority": job.priority,
             "max_concurrency": job.max_concurrency,
             "created_by": verdict.event,

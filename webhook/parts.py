@@ -60,10 +60,12 @@ class Queen(Protocol):
 
 
 class Reconciler(Protocol):
-    """`wake` asks for a look soon and returns at once; `sync` looks now and returns the repository after it."""
+    """`wake` asks for a look soon and returns at once; `sync` looks now and returns the repository after it; `remove`
+    watches it no longer."""
 
     def wake(self, repository_id: int) -> None: ...
     async def sync(self, repository_id: int) -> Repository: ...
+    async def remove(self, repository_id: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

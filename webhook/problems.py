@@ -123,7 +123,11 @@ def _invalid(error: ValidationError) -> ProblemDocument:
     if any(item["type"] == "json_invalid" for item in found):
         return problem(400, f"The body is not JSON: {found[0]['msg']}.")
     errors = tuple(
-        FieldProblem(field=".".join(str(part) for part in item["loc"]) or "body", reason=item["msg"]) for item in found
+        FieldProblem(
+            field=".".join(str(part) for part in item["loc"]) or "body",
+            reason="there is no such field" if item["type"] == "extra_forbidden" else item["msg"],
+        )
+        for item in found
     )
     detail = "; ".join(f"{item.field}: {item.reason}" for item in errors[:5])
     return problem(422, f"This is not valid: {detail}.", errors=errors)

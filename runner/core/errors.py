@@ -113,7 +113,6 @@ class StaleFence(LostError):
 
 # Error codes that tasks and jobs end with. `ERR_LOST…` are ours (D12: lost is not failed), the others the user's.
 ERR_DEFINITION: Final = "ERR_DEFINITION"
-ERR_TAINTED: Final = "ERR_TAINTED"
 ERR_EXIT_CODE: Final = "ERR_EXIT_CODE"
 ERR_TIMEOUT: Final = "ERR_TIMEOUT"
 ERR_CANCELLED: Final = "ERR_CANCELLED"

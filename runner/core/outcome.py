@@ -15,7 +15,6 @@ from formicary.runner.core.errors import (
     ERR_DEFINITION,
     ERR_EXIT_CODE,
     ERR_FATAL,
-    ERR_TAINTED,
     ERR_TIMEOUT,
     LOST_CODES,
 )
@@ -25,7 +24,7 @@ from formicary.runner.core.states import SUCCESS, State
 #: how often a task is repeated because its ant was lost
 LOST_BUDGET: Final = 3
 #: the definition's own mistakes: the same again, however often the task is retried
-NEVER_RETRIED: Final = frozenset({ERR_DEFINITION, ERR_TAINTED})
+NEVER_RETRIED: Final = frozenset({ERR_DEFINITION})
 #: the exit code that a skipped task has in `on_exit_code`
 SKIPPED_CODE: Final = "SKIPPED"
 

@@ -17,7 +17,7 @@ from formicary.runner.core.errors import UserError
 from formicary.runner.core.load import load
 from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, Version
 from formicary.runner.queen.requests import checked_params
-from formicary.runner.queen.sources import TAINTED, Sources, git_params
+from formicary.runner.queen.sources import Sources, git_params, tainted_names
 from formicary.runner.queen.timers import Timers
 from formicary.runner.store import Store, Tx
 
@@ -138,7 +138,7 @@ def _request(
             "cause_key": f"cron:{definition.id}:{at:.0f}",
             "params": {**params, **git},
             "secret_params": secrets,
-            "tainted": tuple(sorted(name for name in git if name in TAINTED)),
+            "tainted": tainted_names(git),
             "priority": job.priority,
             "max_concurrency": job.max_concurrency,
             "created_by": "cron",

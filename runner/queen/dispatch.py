@@ -234,7 +234,7 @@ class Dispatcher:
         version = self.versions(request.version_id)
         assert version is not None, "a request's version is never deleted before it"
         secrets = self.engine.store.read().secret_params(request.id) if request.has_secrets else {}
-        plan = self.reshape(render_plan(request, version, secrets, self._now()))
+        plan = self.reshape(render_plan(request, version, secrets, self._now(), self.url))
         return _Start(request, version, secrets, plan, worker, claim)
 
     def _begin(self, tx: Tx, start: _Start) -> Step:

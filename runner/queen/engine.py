@@ -68,6 +68,7 @@ class Engine:
     clock: Callable[[], float]
     effects: Mapping[str, Callable[[Live], Mapping[str, Any] | None]] = field(default_factory=dict)
     """What is owed to the outside when a request has changed its state: kind → payload (None = nothing)."""
+    url: str = ""
     wake: anyio.Event = field(default_factory=anyio.Event)
     mail: list[tuple[int, Event]] = field(default_factory=list)
     """Events that were met where nobody could wait for the disk; the dispatcher feeds them first."""
@@ -204,7 +205,9 @@ class Engine:
             return None
         run = execution.tasks[name]
         try:
-            task, _ = render_task(live, execution, run, run.last or Attempt(id="", number=1, fence=0), self.clock())
+            task, _ = render_task(
+                live, execution, run, run.last or Attempt(id="", number=1, fence=0), self.clock(), self.url
+            )
         except DefinitionError as error:
             return definition_result(error)
         return Result(excepted=True) if TRUE in task.except_ else None

@@ -18,8 +18,10 @@ from formicary.runner.core.records import JobRequest, Version
 from formicary.runner.queen.board import Live
 
 
-def built_in(request: JobRequest, now: float, *, started_at: float | None = None, retry: int = 0) -> dict[str, Value]:
-    """The names that nothing shadows, but for the task's own. Dates are UTC."""
+def built_in(
+    request: JobRequest, now: float, *, url: str = "", started_at: float | None = None, retry: int = 0
+) -> dict[str, Value]:
+    """The names that nothing shadows, but for the task's own. Dates are UTC; `CI…` is what common tools look for."""
     day = time.gmtime(now)
     return {
         "JobID": request.id,
@@ -34,14 +36,21 @@ def built_in(request: JobRequest, now: float, *, started_at: float | None = None
         "YearDay": day.tm_yday,
         "FullDate": time.strftime("%Y-%m-%d", day),
         "EpochSecs": int(now),
+        "CI": True,
+        "FORMICARY": True,
+        "CI_JOB_NAME": request.job_type,
+        "CI_COMMIT_SHA": request.commit,
+        "CI_COMMIT_BRANCH": request.params.get("GitBranch", ""),
+        "CI_COMMIT_TAG": request.params.get("GitTag", ""),
+        "CI_PIPELINE_URL": f"{url}/requests/{request.id}" if url else "",
     }
 
 
-def render_plan(request: JobRequest, version: Version, secrets: Mapping[str, str], now: float) -> Plan:
+def render_plan(request: JobRequest, version: Version, secrets: Mapping[str, str], now: float, url: str) -> Plan:
     """The definition as this request's execution follows it. Raises DefinitionError."""
     planned = constant_plan(version.text, version.index)
     if planned is None:
-        names = _names(None, request, secrets, built_in(request, now))
+        names = _names(None, request, secrets, built_in(request, now, url=url))
         planned = render_job(version.text, version.index, names, path=version.path)
     return Plan.model_construct(definition=planned.definition, tainted=tuple(sorted(planned.tainted)))
 
@@ -51,7 +60,7 @@ def make_order(
 ) -> TaskOrder:
     """Render the task of this attempt. Raises DefinitionError."""
     request = live.request
-    task, names = render_task(live, execution, run, attempt, now)
+    task, names = render_task(live, execution, run, attempt, now, url)
     values = environment(names, task)
     return TaskOrder.model_construct(
         task_execution_id=attempt.id,
@@ -65,7 +74,8 @@ def make_order(
         attempt=attempt.number,
         lease_seconds=lease_seconds,
         task=task,
-        environment={**values.variables, **_ci(request, url)},
+        # Tools look whether a CI variable is there, not whether it says something.
+        environment={name: text for name, text in values.variables.items() if text or not name.startswith("CI_")},
         files=values.files,
         secrets=dict(live.secrets),
         notes=values.notes,
@@ -76,7 +86,7 @@ def make_order(
 
 
 def render_task(
-    live: Live, execution: Execution, run: TaskRun, attempt: Attempt, now: float
+    live: Live, execution: Execution, run: TaskRun, attempt: Attempt, now: float, url: str
 ) -> tuple[TaskDefinition, Names]:
     """The attempt's own task and the names it was made from. Raises DefinitionError."""
     own: dict[str, Value] = {"TaskType": run.name, "TaskRetry": run.failures + run.lost}
@@ -84,7 +94,7 @@ def render_task(
         live.plan.definition,
         live.request,
         live.secrets,
-        built_in(live.request, now, started_at=execution.started_at, retry=execution.job_retry) | own,
+        built_in(live.request, now, url=url, started_at=execution.started_at, retry=execution.job_retry) | own,
         outputs=_outputs(execution),
         tainted_variables=live.plan.tainted,
         task=live.plan.definition.task(run.name),
@@ -150,19 +160,3 @@ def _source(live: Live, task: TaskDefinition) -> Source:
         branch=request.ref.removeprefix("refs/heads/") if request.ref.startswith("refs/heads/") else "",
         depth=task.checkout.depth,
     )
-
-
-def _ci(request: JobRequest, url: str) -> dict[str, str]:
-    """What common tools look for to see that they run in CI."""
-    branch = str(request.params.get("GitBranch") or "")
-    tag = str(request.params.get("GitTag") or "")
-    found = {"CI": "true", "FORMICARY": "true", "CI_JOB_NAME": request.job_type}
-    if request.commit:
-        found["CI_COMMIT_SHA"] = request.commit
-    if branch:
-        found["CI_COMMIT_BRANCH"] = branch
-    if tag:
-        found["CI_COMMIT_TAG"] = tag
-    if url:
-        found["CI_PIPELINE_URL"] = f"{url}/requests/{request.id}"
-    return found

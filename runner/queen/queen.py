@@ -77,7 +77,9 @@ class Queen:
         self._timers = Timers(clock)
         self._board = Board()
         self._versions: OrderedDict[int, tuple[Version, JobDefinition | None]] = OrderedDict()
-        self._engine = Engine(store, bus, self._board, self.changes, logs, self._timers, clock, settings.effects)
+        self._engine = Engine(
+            store, bus, self._board, self.changes, logs, self._timers, clock, settings.effects, settings.url
+        )
         self._desk = QueensDesk(self._engine, settings.lease_seconds)
         self._dispatcher = Dispatcher(
             self._engine,
@@ -183,10 +185,10 @@ class Queen:
             if reason is not None:
                 return reason
         if request.state in TERMINAL:
-            return request.error_message or request.reason or f"it is {request.state}"
+            return request.error_message or request.reason or f"it has ended: {request.state}"
         execution = self.store.read().execution(request.execution_id) if request.execution_id else None
         if execution is None:
-            return f"it is {request.state}"
+            return "it is about to start"
         if execution.cancelled:
             return f"it is being cancelled: {execution.cancel_reason}"
         busy = [run.name for run in execution.tasks.values() if run.state in LEASED]
@@ -253,7 +255,7 @@ class Queen:
     async def _skipped(self, request: JobRequest, version: Version) -> bool:
         secrets = self.store.read().secret_params(request.id) if request.has_secrets else {}
         try:
-            plan = render_plan(request, version, secrets, self._clock())
+            plan = render_plan(request, version, secrets, self._clock(), self._engine.url)
         except DefinitionError as error:
             await self._dispatcher.end_waiting(request, State.FAILED, ERR_DEFINITION, str(error))
             return True

@@ -13,7 +13,7 @@ from formicary.runner.core.errors import DefinitionError, NotFound, RequestRefus
 from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, SyncState, Version
 from formicary.runner.queen.ask import Ask
-from formicary.runner.queen.sources import TAINTED, Sources
+from formicary.runner.queen.sources import Sources, tainted_names
 from formicary.runner.store import Reader, Store, Tx
 
 
@@ -148,7 +148,7 @@ def new_request(found: Found, ask: Ask) -> NewRequest:
         user_key=ask.user_key,
         params={**git, **{name: value for name, value in params.items() if name not in git}},
         secret_params=secrets,
-        tainted=tuple(sorted(name for name in git if name in TAINTED)),
+        tainted=tainted_names(git),
         priority=found.job.priority if ask.priority is None else ask.priority,
         max_concurrency=found.job.max_concurrency,
         scheduled_at=ask.scheduled_at,

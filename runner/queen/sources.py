@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from formicary.runner.core.definition import Value
 from formicary.runner.core.errors import Problem
 from formicary.runner.core.load import Loaded, load
+from formicary.runner.core.names import OUTSIDERS_WRITE
 from formicary.runner.core.records import Repository
 from formicary.runner.git.repository import GitRepository
 
@@ -22,21 +24,29 @@ REMEMBERED_COMMITS: Final = 256
 REMEMBERED_PARAMS: Final = 256
 MAX_CHANGED_FILES: Final = 10_000
 
-#: Git parameters whose text outsiders can write (T6).
-TAINTED: Final = frozenset(
-    {
-        "GitBranch",
-        "GitTag",
-        "GitCommitMessage",
-        "GitCommitAuthor",
-        "GitCommitAuthorEmail",
-        "GitBaseBranch",
-        "GitPullRequestTitle",
-        "GitChangedFiles",
-        "CI_COMMIT_BRANCH",
-        "CI_COMMIT_TAG",
-    }
-)
+#: The git parameters of a request that no commit gives them to.
+NO_GIT: Final[Mapping[str, Value]] = {
+    "GitBranch": "",
+    "GitTag": "",
+    "GitCommitID": "",
+    "GitMergeCommit": "",
+    "GitCommitMessage": "",
+    "GitCommitAuthor": "",
+    "GitCommitAuthorEmail": "",
+    "GitBaseBranch": "",
+    "GitPullRequest": "",
+    "GitPullRequestTitle": "",
+    "GitRepository": "",
+    "GitRepositoryURL": "",
+    "GitEvent": "",
+    "GitBefore": "",
+    "GitChangedFiles": [],
+}
+
+
+def tainted_names(params: Mapping[str, object]) -> tuple[str, ...]:
+    """Those of the parameters whose text outsiders can write (T6)."""
+    return tuple(sorted(OUTSIDERS_WRITE.intersection(params)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +154,11 @@ def git_params(
     branch = ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else ""
     tag = ref.removeprefix("refs/tags/") if ref.startswith("refs/tags/") else ""
     return {
+        **NO_GIT,
         "GitBranch": branch,
         "GitTag": tag,
         "GitCommitID": commit,
-        "GitCommitMessage": facts.message,
+        "GitCommitMessage": facts.message.rstrip("\n"),
         "GitCommitAuthor": facts.author,
         "GitCommitAuthorEmail": facts.author_email,
         "GitRepository": repository.name,

@@ -84,7 +84,8 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(server, process):
     assert b"slow" in waiting.stdout.readline()
     waiting.send_signal(signal.SIGINT)
     _, err = waiting.communicate(timeout=20)
-    assert waiting.returncode == 130
+    # To a shell these are the same; Python ends itself by the signal where it came within an `exec` of an import.
+    assert waiting.returncode in (130, -signal.SIGINT), err
     assert f"slow {found} goes on. To cancel it: formicary cancel {found}" in err.decode()
     assert server.get(f"/api/jobs/requests/{found}")["state"] == "EXECUTING"
     server.call(f"/api/jobs/requests/{found}/cancel", "POST", {})

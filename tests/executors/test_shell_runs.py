@@ -146,7 +146,8 @@ async def test_standard_input_is_empty(run, sink):
 async def test_signals_have_their_defaults(run, sink):
     """A broken pipe ends a command; what we ignore is not ignored by the task."""
     await run("grep -E 'Sig(Ign|Blk)' /proc/self/status")
-    assert all(int(word, 16) == 0 for word in sink.output.split()[1::2])
+    libc = 0b11 << 31  # signals 32 and 33 are the C library's own; a shell started by make ignores them
+    assert all(int(word, 16) & ~libc == 0 for word in sink.output.split()[1::2])
 
 
 async def test_other_shells_get_all_items_in_one_text(run, sink):
@@ -216,6 +217,6 @@ async def test_another_users_stray_is_ended(run, sink, family, open_folder):
 @pytest.mark.skipif(not IN_MEMORY, reason="this system has no files in memory")
 async def test_a_script_is_on_no_disk(run, sink, prepare):
     """T8: its text may hold secrets."""
-    outcome = await run("echo s3cret-word; ls -A \"$RUN_DIR\"", "true", environment={"RUN_DIR": str(prepare().run_dir)})
+    outcome = await run('echo s3cret-word; ls -A "$RUN_DIR"', "true", environment={"RUN_DIR": str(prepare().run_dir)})
     assert outcome.ok
     assert sink.output == b"s3cret-word\n"

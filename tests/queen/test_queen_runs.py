@@ -48,7 +48,7 @@ async def test_the_order_names_commit_and_what_tools_look_for(hive, repo):
     assert (order.source.kind, order.source.commit, order.source.branch) == ("commit", sha, "main")
     wanted = {"CI": "true", "FORMICARY": "true", "CI_COMMIT_SHA": sha, "CI_COMMIT_BRANCH": "main", "CI_JOB_NAME": "ci"}
     assert wanted.items() <= order.environment.items()
-    assert order.environment["GitCommitMessage"] == "say hello\n"
+    assert order.environment["GitCommitMessage"] == "say hello"
     assert order.environment["JobID"] == str(request.id)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from starlette.responses import Response
+
 from formicary.runner.core.errors import RepositoryUnavailable
 from formicary.runner.core.records import Repository, Role
 from formicary.webhook.api import shared
@@ -86,6 +88,11 @@ async def sync(call: Call) -> SyncView:
     return _sync_view(call, repository)
 
 
+async def remove(call: Call) -> Response:
+    await call.door.reconciler.remove(repository_of(call).id)
+    return Response(status_code=204)
+
+
 def _sync_view(call: Call, repository: Repository) -> SyncView:
     definitions = call.door.store.read().definitions(repository_id=repository.id)
     return SyncView(
@@ -123,5 +130,16 @@ OPERATIONS: Final = (
         role=Role.DEVELOPER,
         answer=SyncView,
         errors=(404, 503),
+    ),
+    Operation(
+        "DELETE",
+        _ONE,
+        "Watch it no longer; its requests stay until retention",
+        remove,
+        tag=_TAG,
+        role=Role.ADMIN,
+        status=204,
+        media="",
+        errors=(404,),
     ),
 )
