@@ -189,8 +189,9 @@ def _forget_bytes(house: House, made: Mapping[str, float]) -> None:
         with suppress(SetupError, WorldError):  # a run that ends at this moment
             with open_reader(folder) as others:
                 used |= {digest for digest in made if others.usage_of(digest)}
-    for digest in made.keys() - used:
-        house.objects.delete(digest, put_before=made[digest])  # later: another run has just made it, too
+    alone = folders == [house.logs.folder.parent]
+    for digest in made.keys() - used:  # what was put after ours, another may have made that cannot say so yet
+        house.objects.delete(digest, put_before=None if alone else made[digest])
 
 
 async def _ask(house: House, local: Local) -> JobRequest:
