@@ -18,7 +18,7 @@ from formicary.ant.masking import Masker
 from formicary.ant.persist import FIRST_DELAY, persistently
 from formicary.runner.bus import Bus
 from formicary.runner.core.errors import StaleFence
-from formicary.runner.core.logframes import Stream, frame
+from formicary.runner.core.logframes import Stream, header
 from formicary.runner.core.messages import LogChunk, TaskOrder
 
 BATCH: Final = 256 * 1024
@@ -85,7 +85,7 @@ class Log:
         if self.full or self.disowned:
             return
         try:
-            self._backlog.append(frame(time.time(), stream, data))
+            self._backlog.append(header(time.time(), stream, len(data)), data, b"\n")
         except OSError:
             self.full = True
         self._wake()
