@@ -23,6 +23,8 @@ from formicary.runner.core.states import SUCCESS, State
 
 #: how often a task is repeated because its ant was lost
 LOST_BUDGET: Final = 3
+#: seconds before each of these: at once where an ant is gone, later where a disk or a repository is away for a while
+LOST_DELAYS: Final = (0.0, 5.0, 30.0)
 #: the definition's own mistakes: the same again, however often the task is retried
 NEVER_RETRIED: Final = frozenset({ERR_DEFINITION})
 #: the exit code that a skipped task has in `on_exit_code`

@@ -221,7 +221,7 @@ def _over(course: Course, run: TaskRun, attempt: Attempt, result: Result) -> Non
     if failed and stopped(course.execution, node):
         _end_stopped(course, run, attempt, result)
     elif failed and outcomes.lost(result) and run.lost < outcomes.LOST_BUDGET and may_start(course.execution, node):
-        _repeat(course, run, attempt, result, 0.0, lost=run.lost + 1)
+        _repeat(course, run, attempt, result, outcomes.LOST_DELAYS[run.lost], lost=run.lost + 1)
     elif failed and _may_retry(course, run, node, result):
         wait = outcomes.delay(
             node.task.retry, run.failures + 1, course.seed, f"{course.execution.id}/{run.name}/{run.attempts[-1].fence}"

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -41,6 +42,7 @@ from formicary.runner.store import Store
 log = logging.getLogger("formicary.queen")
 
 REMEMBERED_VERSIONS: Final = 512
+AGAIN: Final = 1.0
 EMBEDDED: Final = "embedded"
 SHORTEST_SECRET: Final = 4
 OWN_TOKEN: Final = re.compile(r"fmy_[A-Za-z0-9_-]{20,}")
@@ -118,7 +120,11 @@ class Queen:
         """These requests are on disk; those that are PENDING wait from now on."""
         for request in requests:
             if request.state is State.PENDING:
-                await self._wait(request)
+                try:
+                    await self._wait(request)
+                except Exception:  # it is on disk: it is taken up again until that works, and the others now
+                    log.exception("request %d cannot be looked at now", request.id)
+                    self._timers.at(self._clock() + AGAIN, partial(self._wait, request))
             self._changed(request, request.state)
 
     def registered(self, definitions: Iterable[Definition]) -> None:

@@ -232,10 +232,16 @@ def test_lost_is_not_failed():
 
 
 def test_the_budget_for_lost_ants_ends():
+    """Each repetition comes later: a repository that is away for half a minute costs no job."""
     run = Run(task(A, retry=Retry(attempts=5)))
-    for _ in range(4):
+    began = []
+    for number in range(4):
+        began.append(run.now)
         run.claim(A)
         run.lose(A)
+        if number in (1, 2):
+            run.wake()
+    assert began == [1000.0, 1000.0, 1005.0, 1035.0]
     assert (run.state, run.execution.error_code) == ("FAILED", "ERR_ANT_LOST")
     assert run.execution.error_message == "task `build` was lost with its ant: its host is gone (lost 4 times)"
     assert len(run.started) == 4

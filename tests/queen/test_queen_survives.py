@@ -372,3 +372,24 @@ async def test_reasons_of_many_that_wait_come_from_one_look(hive, repo, monkeypa
     hive.queen._board.unqueue(second.id)
     hive.queen._dispatcher._looked = None
     assert hive.queen._dispatcher.reason(second.id) is None
+
+
+async def test_a_request_that_cannot_be_looked_at_now_is_taken_up_later(hive, repo, monkeypatch):
+    """D1: it was answered for and is on disk, so it runs; and so does the one after it."""
+    monkeypatch.setattr("formicary.runner.queen.queen.AGAIN", 0.01)
+    repo.commit({".formicary/ci.yml": ONE})
+    await hive.watch(repo)
+    real, failures = hive.queen._version, []
+
+    def version(number):
+        if len(failures) < 2 and hive.requests():
+            failures.append(number)
+            raise WorldError("the database is locked")
+        return real(number)
+
+    monkeypatch.setattr(hive.queen, "_version", version)
+    request = await hive.submit()
+    async with hive.ant() as ant:
+        await ant.report(await ant.claim())
+        assert (await hive.ended(request.id)).state is State.COMPLETED
+    assert len(failures) == 2
