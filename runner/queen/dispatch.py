@@ -83,14 +83,21 @@ class Dispatcher:
         while True:
             await self.engine.wake.wait()
             self.engine.wake = anyio.Event()
-            await self._post()
-            jobs = self._claims() + self._admissions()
-            if len(jobs) == 1:
-                await jobs[0]()
-            elif jobs:
-                async with anyio.create_task_group() as group:
-                    for job in jobs:
-                        group.start_soon(job)
+            try:
+                await self._pass()
+            except Exception:  # none is foreseen; what is on disk goes on with the next pass, or the next start
+                log.exception("a pass of the dispatcher failed")
+                self._later()
+
+    async def _pass(self) -> None:
+        await self._post()
+        jobs = self._claims() + self._admissions()
+        if len(jobs) == 1:
+            await jobs[0]()
+        elif jobs:
+            async with anyio.create_task_group() as group:
+                for job in jobs:
+                    group.start_soon(job)
 
     async def _post(self) -> None:
         mail, self.engine.mail = self.engine.mail, []

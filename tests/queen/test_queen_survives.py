@@ -393,3 +393,21 @@ async def test_a_request_that_cannot_be_looked_at_now_is_taken_up_later(hive, re
         await ant.report(await ant.claim())
         assert (await hive.ended(request.id)).state is State.COMPLETED
     assert len(failures) == 2
+
+
+async def test_a_pass_that_fails_is_not_the_last_one(hive, repo, monkeypatch):
+    repo.commit({".formicary/ci.yml": ONE})
+    await hive.watch(repo)
+    real, failures = Dispatcher._admissions, []
+
+    def admissions(self):
+        if len(failures) < 2:
+            failures.append(1)
+            raise ValueError("unforeseen")
+        return real(self)
+
+    monkeypatch.setattr(Dispatcher, "_admissions", admissions)
+    request = await hive.submit()
+    async with hive.ant() as ant:
+        await ant.report(await ant.claim())
+        assert (await hive.ended(request.id)).state is State.COMPLETED
