@@ -62,6 +62,8 @@ class Keeping:
         await anyio.to_thread.run_sync(self._expire_caches)
         while await self._delete_loose():
             pass
+        # Nothing that was deleted, a secret for one, stays in the write-ahead log for longer than until now.
+        await self.store.optimize()
 
     async def _expire(self) -> bool:
         now = self.clock()

@@ -70,3 +70,21 @@ async def test_old_caches_go(hive, tmp_path):
     await Keeping(hive.store, hive.logs, objects, Retention(), lambda: time.time() + 31 * DAY).tidy()
     assert objects.names.resolve("cache/a/key") is None
     assert not objects.has(digest.sha256)
+
+
+async def test_the_secrets_of_ended_requests_are_in_no_file(hive, repo, tmp_path):
+    """T8: not in the write-ahead log either, once it is tidied up."""
+    repo.commit({".formicary/ci.yml": "job_type: ci\nparams: {Token: {secret: true}}\nscript: ['echo {{ Token }}']\n"})
+    await hive.watch(repo)
+
+    def holders():
+        return [path.name for path in hive.folder.iterdir() if path.is_file() and b"hush-hush-77" in path.read_bytes()]
+
+    async with hive.ant() as ant:
+        request = await hive.submit(params={"Token": "hush-hush-77"})
+        order = await ant.claim()
+        assert holders()
+        await ant.work(order)
+        await hive.ended(request.id)
+    await Keeping(hive.store, hive.logs, DirectoryStore(tmp_path / "o"), Retention(), time.time).tidy()
+    assert holders() == []
