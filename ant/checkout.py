@@ -23,6 +23,10 @@ from formicary.runner.git import workspace as git
 from formicary.runner.git.repository import GitRepository
 
 _LAST_WORDS: Final = 2000
+_NO_GIT: Final = (
+    f"\nThere is no git here, and the task's user may not run {sys.executable}: install git, or Formicary where all "
+    "users can run its Python."
+)
 _BY_DULWICH: Final = (
     "import pathlib, sys; from formicary.runner.git.workspace import checkout_with_dulwich as checkout; "
     "checkout(pathlib.Path(sys.argv[1]), sys.argv[2])"
@@ -42,7 +46,8 @@ async def checkout(kit: Kit, order: TaskOrder, place: Place) -> None:
     if outcome.error_code in LOST_CODES:
         raise LostError(outcome.error_message)
     if not outcome.ok:
-        raise TaskRefused(ERR_CHECKOUT, f"Commit {source.commit} cannot be checked out: {words.said()}")
+        remedy = _NO_GIT if git.git_binary() is None and outcome.exit_code in (126, 127) else ""
+        raise TaskRefused(ERR_CHECKOUT, f"Commit {source.commit} cannot be checked out: {words.said()}{remedy}")
 
 
 async def copy_tree(kit: Kit, source: Source, place: Place) -> None:

@@ -1,6 +1,7 @@
 """T19: a task reads neither the data folder nor another's workspace; T20: workspaces are copies; T12: checkouts."""
 
 import subprocess
+import sys
 
 import anyio
 import pytest
@@ -9,6 +10,7 @@ from formicary.ant.places import Places
 from formicary.ant.uids import Uids, default_range
 from formicary.ant.workspace import Place, Work
 from formicary.runner.core.errors import ERR_CHECKOUT, SetupError
+from formicary.runner.git import workspace as git
 
 RANGE = default_range()
 as_root = pytest.mark.skipif(RANGE is None, reason="needs root, to give tasks users of their own")
@@ -203,3 +205,17 @@ async def test_an_ant_that_is_stopped_at_once_says_so(colony, an_order):
                 scope.cancel()
         assert colony.desk.last(name).kind == "LOST"
         assert [path.name for path in colony.work.iterdir()] == [".lock"]
+
+
+@as_root
+async def test_without_git_and_with_a_python_of_roots_own_the_remedy_is_said(
+    colony, an_order, repository, monkeypatch, open_folder
+):
+    python = open_folder / "closed/python"
+    python.parent.mkdir(mode=0o700)
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr(git, "git_binary", lambda: None)
+    monkeypatch.setattr(sys, "executable", str(python))
+    report = await colony.do(an_order("SHELL", script=("true",), order=source(repository)), uid_range=RANGE)
+    assert report.result.error_code == ERR_CHECKOUT
+    assert "install git" in report.result.error_message
