@@ -13,7 +13,6 @@ from formicary.runner.core.states import State
 from formicary.runner.publish.outbox import Outbox
 from formicary.runner.queen.dispatch import Dispatcher
 from formicary.runner.queen.logs import Logs
-from formicary.runner.queen.timers import Timers
 
 ONE = "job_type: ci\nscript: [make]\n"
 
@@ -130,36 +129,6 @@ async def test_a_lost_ants_task_is_repeated_even_if_that_cannot_be_written_at_on
             assert (await hive.ended(request.id)).state is State.COMPLETED
 
 
-async def test_a_timer_that_fails_is_tried_again_and_stops_no_other():
-    fired, now = [], [0.0]
-    timers = Timers(lambda: now[0])
-    done = anyio.Event()
-
-    async def broken():
-        fired.append("broken")
-        raise ValueError("broken")
-
-    async def fine():
-        fired.append("fine")
-        done.set()
-
-    timers.at(0.0, broken)
-    timers.at(0.0, fine)
-    async with anyio.create_task_group() as group:
-        group.start_soon(timers.run)
-        with anyio.fail_after(5):
-            await done.wait()
-        while fired.count("broken") < 5:
-            now[0] += 1000
-            timers._changed.set()
-            await anyio.sleep(0)
-        now[0] += 1000
-        timers._changed.set()
-        await anyio.wait_all_tasks_blocked()
-        group.cancel_scope.cancel()
-    assert fired.count("broken") == 5 and fired.count("fine") == 1
-
-
 async def test_a_row_that_cannot_be_read_does_not_stop_the_start(open_hive, repo, tmp_path):
     repo.commit({".formicary/ci.yml": ONE})
     async with open_hive() as hive:
@@ -196,34 +165,6 @@ async def test_a_cancel_that_meets_the_start_of_its_job_is_not_lost(hive, repo, 
         await hive.until(lambda: hive.execution(request.id).cancelled)
         await ant.report(order, exit_code=None, error_code="ERR_CANCELLED")
     assert (await hive.ended(request.id)).state is State.CANCELLED
-
-
-async def test_a_schedule_goes_on_when_its_repository_is_there_again(hive, repo, monkeypatch):
-    """D5: a run that could not be made when it was due is made later, and the next ones too."""
-    monkeypatch.setattr("formicary.runner.queen.clockwork.AGAIN", 0.01)
-    repo.commit({".formicary/ci.yml": "job_type: ci\ncron_trigger: '* * * * * * *'\nscript: [x]\n"})
-    real, failures = hive.queen.clockwork._params, []
-
-    def params(*args):
-        if len(hive.requests()) == 1 and len(failures) < 2:
-            failures.append(args)
-            raise WorldError("the repository is away")
-        return real(*args)
-
-    monkeypatch.setattr(hive.queen.clockwork, "_params", params)
-    await hive.watch(repo)
-    await hive.until(lambda: len(hive.requests()) >= 3)
-    assert len(failures) == 2
-
-
-async def test_a_clock_that_was_set_back_silences_no_schedule(hive, repo):
-    repo.commit({".formicary/ci.yml": "job_type: ci\ncron_trigger: '* * * * * * *'\nscript: [x]\n"})
-    await hive.watch(repo)
-    (definition,) = hive.store.read().definitions()
-    await hive.store.write(lambda tx: tx.set_cron_last(definition.id, 4e9))
-    hive.queen.registered([definition])
-    before = len(hive.requests())
-    await hive.until(lambda: len(hive.requests()) > before)
 
 
 async def test_a_look_that_fails_in_an_unforeseen_way_ends_nothing(hive, repo, make_repo, monkeypatch):
@@ -289,73 +230,6 @@ def test_a_log_goes_on_after_a_write_that_was_cut_off(tmp_path, monkeypatch):
     assert logs.append("1-1", 6, b"second") == 12
     assert logs.read("1-1") == b"first second"
     logs.close_all()
-
-
-async def test_a_machine_that_slept_has_not_lost_its_ants(open_hive, repo):
-    """A laptop that was closed for a night: the task goes on where it was, and does not run a second time."""
-    repo.commit({".formicary/ci.yml": ONE})
-    async with open_hive(lease_seconds=0.2) as hive:
-        await hive.watch(repo)
-        night = [0.0]
-        engine = hive.queen._engine
-        engine.clock = hive.queen._timers._clock = lambda: time.time() + night[0]
-        request = await hive.submit()
-        async with hive.ant() as ant:
-            order = await ant.claim()
-            night[0] = 30_000.0
-            looked = anyio.Event()
-            hive.queen._timers.at(engine.clock(), partial(anyio.sleep, 0))
-            hive.queen._timers.at(engine.clock() + 0.1, lambda: _set(looked))
-            await looked.wait()
-            assert await hive.bus.heartbeat("a1", {order.task_execution_id: order.fence}) == frozenset()
-            await ant.work(order)
-            assert (await hive.ended(request.id)).state is State.COMPLETED
-            assert len(hive.execution(request.id).tasks["ci"].attempts) == 1
-
-
-async def _set(event):
-    event.set()
-
-
-async def test_an_ant_that_stays_silent_after_the_sleep_is_lost(open_hive, repo):
-    repo.commit({".formicary/ci.yml": ONE})
-    async with open_hive(lease_seconds=0.2) as hive:
-        await hive.watch(repo)
-        night = [0.0]
-        hive.queen._engine.clock = hive.queen._timers._clock = lambda: time.time() + night[0]
-        await hive.submit()
-        async with hive.ant() as ant:
-            await ant.claim()
-            night[0] = 30_000.0
-            assert (await ant.claim()).attempt == 2
-
-
-async def test_the_time_limits_of_ended_jobs_are_forgotten(hive, repo):
-    """A server that runs thousands of jobs an hour keeps nothing of those that have ended."""
-    repo.commit({".formicary/ci.yml": ONE})
-    await hive.watch(repo)
-    async with hive.ant() as ant:
-        for _ in range(200):
-            request = await hive.submit()
-            await ant.report(await ant.claim())
-        await hive.ended(request.id)
-    timers = hive.queen._timers
-    assert len(timers._heap) <= 140 and len(timers._ended) <= 70
-
-
-async def test_what_is_still_due_is_not_forgotten_with_the_rest():
-    timers, fired = Timers(lambda: 10.0), anyio.Event()
-    timers.at(5.0, lambda: _set(fired), 100)
-    for owner in range(1, 100):
-        timers.at(5.0, partial(anyio.sleep, 0), owner)
-    for owner in range(1, 100):
-        timers.forget(owner)
-    assert len(timers._heap) < 100
-    async with anyio.create_task_group() as group:
-        group.start_soon(timers.run)
-        with anyio.fail_after(5):
-            await fired.wait()
-        group.cancel_scope.cancel()
 
 
 async def test_reasons_of_many_that_wait_come_from_one_look(hive, repo, monkeypatch):
