@@ -79,7 +79,7 @@ class Keeping:
         if expired.requests:
             for tell in self.gone:
                 await tell(expired.requests)
-        return bool(expired.requests)
+        return bool(expired.requests or expired.deliveries)
 
     async def _expire_artifacts(self) -> None:
         """Artifacts with an `expires_after` of their own."""

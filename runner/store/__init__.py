@@ -38,10 +38,11 @@ T = TypeVar("T")
 
 
 class Expired(NamedTuple):
-    """What retention has deleted: requests, and the task executions whose logs may go."""
+    """What retention has deleted: requests, the task executions whose logs may go, and how many deliveries."""
 
     requests: tuple[int, ...]
     task_executions: tuple[str, ...]
+    deliveries: int = 0
 
 
 class Reader(Protocol):

@@ -203,9 +203,11 @@ class SqliteTx(CatalogueTx):
         old = self._execute(SQL["requests_to_expire"], {"before": ended_before, "limit": limit}).fetchall()
         for (request_id,) in old:
             logs += self._delete_request(request_id)
+        deliveries = 0
         if limit > len(old):
-            self._execute(SQL["expire_deliveries"], {"before": deliveries_before, "limit": limit - len(old)})
-        return Expired(tuple(request_id for (request_id,) in old), tuple(logs))
+            room = {"before": deliveries_before, "limit": limit - len(old)}
+            deliveries = self._execute(SQL["expire_deliveries"], room).rowcount
+        return Expired(tuple(request_id for (request_id,) in old), tuple(logs), deliveries)
 
     def _delete_request(self, request_id: int) -> list[str]:
         """Delete it with all that hangs on it; returns its task executions."""

@@ -6,7 +6,8 @@ import time
 
 from formicary.runner.artifacts.directory import DirectoryStore
 from formicary.runner.core.execution import ArtifactRef
-from formicary.runner.queen.keeping import DAY, Keeping, Retention
+from formicary.runner.core.records import Delivery
+from formicary.runner.queen.keeping import BATCH, DAY, Keeping, Retention
 
 CI = "job_type: ci\ntasks: [{task_type: t, script: [make], artifacts: {paths: [out], expires_after: 1h}}]\n"
 
@@ -88,3 +89,17 @@ async def test_the_secrets_of_ended_requests_are_in_no_file(hive, repo, tmp_path
         await hive.ended(request.id)
     await Keeping(hive.store, hive.logs, DirectoryStore(tmp_path / "o"), Retention(), time.time).tidy()
     assert holders() == []
+
+
+async def test_all_old_deliveries_go_at_once(hive, tmp_path):
+    """Not a few an hour: more than that may come."""
+
+    def deliver(tx):
+        for number in range(3 * BATCH):
+            tx.add_delivery(Delivery(forge="commit", delivery_key=f"1:{number}", received_at=time.time()))
+
+    await hive.store.write(deliver)
+    await Keeping(
+        hive.store, hive.logs, DirectoryStore(tmp_path / "o"), Retention(), lambda: time.time() + 31 * DAY
+    ).tidy()
+    assert hive.store.read().deliveries().total_records == 0
