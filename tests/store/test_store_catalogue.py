@@ -276,7 +276,7 @@ async def test_retention_takes_what_ended_long_ago(world):
     assert [reader.plan(request.execution_id) for request in old] == [None] * 3
     assert await world.store.write(lambda tx: tx.execution(old[0].execution_id)) is None
     assert [delivery.delivery_key for delivery in reader.deliveries().records] == ["4000.0"]
-    assert await world.store.write(lambda tx: tx.expire(**expire)) == ((), ())
+    assert await world.store.write(lambda tx: tx.expire(**expire)) == ((), (), 0)
 
 
 async def test_numbers_are_never_given_twice(world, reopen):
