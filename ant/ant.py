@@ -39,7 +39,8 @@ class Ant:
     """One ant. `run` it once; `drain` ends it gently, cancelling `run` at once."""
 
     def __init__(self, bus: Bus, executors: Registry, objects: ObjectStore, work: Path, settings: AntSettings) -> None:
-        self._kit = Kit(bus, executors, objects, work, settings, CapacityLimiter(FILE_THREADS), Places(settings.hands))
+        places = Places(work, settings.hands)
+        self._kit = Kit(bus, executors, objects, work, settings, CapacityLimiter(FILE_THREADS), places)
         self._uids = Uids(settings.uid_range)
         self._tasks: dict[str, Task] = {}
         self._claims: set[anyio.CancelScope] = set()
@@ -121,7 +122,7 @@ class Ant:
         with ExitStack() as stack:
             try:
                 uid = stack.enter_context(self._uids.lend())
-                place = Place.of(self._kit.work, order.task_execution_id, uid)
+                place = self._kit.places.take(uid)
             except (LostError, OSError) as error:
                 await self._give_back(order, str(error))
                 return

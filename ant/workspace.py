@@ -1,6 +1,6 @@
 """The folders of a task execution, outside the data folder and shared with nobody: made, handed over, removed.
 
-`<work>/<task execution id>/` holds `workspace`, `home` and `tmp`, which are the task's, and `run`, which stays ours:
+`<work>/<number>/` holds `workspace`, `home` and `tmp`, which are the task's, and `run`, which stays ours:
 the task may read it but not put links where we write. The folder itself is ours too, and only the task's group may
 pass through it; `work` is open for passing through alone.
 """
@@ -10,18 +10,15 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import re
 import shutil
 import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Final
 
-from formicary.runner.core.errors import LostError, SetupError
+from formicary.runner.core.errors import SetupError
 
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _log = logging.getLogger(__name__)
 
 
@@ -39,10 +36,7 @@ class Place:
     uid: int | None
 
     @classmethod
-    def of(cls, work: Path, task_execution_id: str, uid: int | None) -> Place:
-        if not _ID.fullmatch(task_execution_id):
-            raise LostError(f"{task_execution_id!r} cannot be the id of a task execution.")
-        root = work / task_execution_id
+    def of(cls, root: Path, uid: int | None) -> Place:
         run = root / "run"
         return cls(root, root / "workspace", root / "home", root / "tmp", run, run / "output", root / "log", uid)
 
@@ -56,7 +50,8 @@ class Place:
     def take_over(self) -> None:
         """The same, from folders that another task has left empty."""
         for folder in (self.workspace, self.home, self.tmp):
-            os.chmod(folder, 0o700)  # noqa: PTH101
+            if stat.S_IMODE(os.lstat(folder).st_mode) != 0o700:
+                os.chmod(folder, 0o700)  # noqa: PTH101
         if self.uid is None:
             os.chmod(self.output, 0o600)  # noqa: PTH101
         else:
@@ -75,7 +70,8 @@ class Place:
             self.give(folder)
         for folder in (self.root, self.run):
             os.chown(folder, -1, self.uid)
-            os.chmod(folder, 0o710)  # noqa: PTH101
+            if stat.S_IMODE(os.lstat(folder).st_mode) != 0o710:
+                os.chmod(folder, 0o710)  # noqa: PTH101
 
     def give(self, path: Path) -> None:
         if self.uid is not None:

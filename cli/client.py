@@ -31,6 +31,8 @@ REQUESTS: Final = "/api/jobs/requests"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost", "0.0.0.0", "::"})
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 _PAGE: Final = 1000
+#: Fields of a call that an option sets.
+_OPTIONS: Final = {"repository": "--repo", "ref": "--ref"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,10 @@ def _sentence(document: Json, response: httpx.Response) -> str:
 
 
 def _named(missing: list[str], fields: list[Json]) -> str:
-    return f" (field `{fields[0].get('field')}`)" if missing and fields else ""
+    if not missing or not fields:
+        return ""
+    name = str(fields[0].get("field"))
+    return f" with {_OPTIONS[name]}" if name in _OPTIONS else f" (field `{name}`)"
 
 
 class Api:

@@ -24,6 +24,7 @@ from formicary.executors.registry import Registry
 from formicary.reconciler.reconciler import Reconciler
 from formicary.runner.artifacts.directory import DirectoryStore
 from formicary.runner.bus.memory import MemoryBus
+from formicary.runner.core.errors import SetupError
 from formicary.runner.core.execution import Plan
 from formicary.runner.publish import Publisher
 from formicary.runner.publish.outbox import Outbox
@@ -147,10 +148,17 @@ async def open_house(
 
 def prepare(settings: Settings) -> None:
     """The data folder, for nobody else's eyes; and the way to the workspaces, which tasks' own users pass through."""
-    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    parent = settings.work_folder.parent
-    if not parent.exists():
-        parent.mkdir(mode=0o711, parents=True)
+    _make(settings.data, 0o700, "data")
+    if not settings.work_folder.parent.exists():
+        _make(settings.work_folder.parent, 0o711, "work")
+    _make(settings.work_folder, 0o711, "work")
+
+
+def _make(folder: Path, mode: int, setting: str) -> None:
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"the folder {folder} cannot be made ({error.strerror}); give another --{setting}") from error
 
 
 def ant_settings(settings: Settings) -> AntSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import errno
 import os
 import signal
 import socket
@@ -16,6 +16,7 @@ import click
 import uvicorn
 
 from formicary.cli.house import House, Outside, open_house
+from formicary.cli.journal import keep_journal
 from formicary.cli.settings import RepositorySettings, Settings, misspelt, read_settings
 from formicary.runner.core.errors import SetupError
 from formicary.runner.core.records import Repository
@@ -30,6 +31,10 @@ from formicary.webhook.parts import Settings as DoorSettings
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 CLOSE_SECONDS: Final = 3.0
+_REMEDIES: Final = {
+    errno.EADDRINUSE: "is a server running there already? Give another --port, or 0 for any free one",
+    errno.EACCES: "only root may use ports below 1024; give another --port, or 0 for any free one",
+}
 
 
 class Server(uvicorn.Server):
@@ -72,9 +77,9 @@ def listen(settings: Settings) -> Iterator[socket.socket]:
             listener.bind((settings.host, settings.port))
             listener.listen(2048)  # so that nobody who reads our address is refused while the door still opens
         except OSError as error:
+            remedy = _REMEDIES.get(error.errno or 0, "give --host an address of this machine, such as 127.0.0.1")
             raise SetupError(
-                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
-                "is a server running there already? Give another --port, or 0 for any free one"
+                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); {remedy}"
             ) from error
         yield listener
 
@@ -266,9 +271,7 @@ def command(verbose: bool, public: bool, **given: Any) -> None:
       formicary serve --repo ~/src/app --repo /srv/git/lib.git --data ~/ci --port 8000
       FORMICARY_HANDS=8 formicary serve --repo . --public --site public/
     """
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
+    keep_journal(verbose=verbose)
     if public:
         given["repo"] = [{"path": path, "visibility": "public"} for path in given["repo"]]
     settings = read_settings(given)

@@ -6,7 +6,7 @@ import pytest
 
 from formicary.ant.places import Places
 from formicary.ant.uids import Uids, default_range
-from formicary.ant.workspace import Place, Work
+from formicary.ant.workspace import Work
 from formicary.runner.core.errors import ERR_ARTIFACT
 
 
@@ -77,11 +77,12 @@ async def test_an_ant_that_gets_no_user_number_gives_the_order_back(colony, an_o
 def test_an_open_file_that_a_task_passed_on_is_not_the_next_tasks(open_folder):
     """T19: the place is used again, what could be held open of it is not."""
     first, last = default_range()
-    places, one = Places(1), Place.of(open_folder, "1-1", first)
+    places = Places(open_folder, 1)
+    one = places.take(first)
     places.furnish(one)
     with open(one.output, "r+b", buffering=0) as held:
         assert places.recycle(one)
-        other = Place.of(open_folder, "2-1", last)
+        other = places.take(last)
         places.furnish(other)
         held.write(b"NAME=evil\n")
         assert other.output.read_bytes() == b"" and other.output.stat().st_uid == last

@@ -8,7 +8,7 @@ import pytest
 
 from formicary.ant.places import Places
 from formicary.ant.uids import Uids, default_range
-from formicary.ant.workspace import Place, Work
+from formicary.ant.workspace import Work
 from formicary.runner.core.errors import ERR_CHECKOUT, SetupError
 from formicary.runner.git import workspace as git
 
@@ -116,7 +116,7 @@ async def test_a_task_reads_nothing_of_others(colony, an_order):
         script = "echo mine > secret; echo home > ~/secret; chmod 777 . ~ secret; echo ready; sleep 60"
         victim = colony.desk.give(an_order("SHELL", script=(script,)))
         await colony.desk.until(lambda: b"ready" in colony.desk.logs.get(victim, b""))
-        place = colony.work / victim
+        place = colony.work / "1"
         targets = [data / "formicary.db", place / "workspace/secret", place / "home/secret", place / "run/script"]
         tries = [f"cat {target} && exit 1" for target in targets]
         tries += [f"ls {colony.work} && exit 1", f"ls {place} && exit 1", f"ls {colony.folder}/objects && exit 1"]
@@ -138,8 +138,8 @@ async def test_a_task_reads_nothing_of_others(colony, an_order):
 @as_root
 def test_a_place_that_waits_for_its_next_task_is_shut(open_folder):
     """T19: a task may have the number of an earlier one, and finds no way into what that one has left."""
-    uid, places = RANGE[0], Places(1)
-    first, second = Place.of(open_folder, "1-1", uid), Place.of(open_folder, "1-2", uid + 1)
+    uid, places = RANGE[0], Places(open_folder, 1)
+    first = places.take(uid)
     places.furnish(first)
 
     def may(place, number):
@@ -148,8 +148,10 @@ def test_a_place_that_waits_for_its_next_task_is_shut(open_folder):
 
     assert may(first.root, uid) and not may(first.root, uid + 1)
     assert places.recycle(first)
-    assert not may(open_folder / ".idle-1-1", uid)
+    assert not may(first.root, uid)
+    second = places.take(uid + 1)
     places.furnish(second)
+    assert second.root == first.root
     assert may(second.root, uid + 1) and not may(second.root, uid)
 
 

@@ -154,6 +154,9 @@ def test_a_problem_names_its_fields():
     two = [*errors, {"field": "ref", "reason": "is too long"}]
     with pytest.raises(UserError, match=r"^Not valid \[params.Env: may be a or b; ref: is too long\]$"):
         checked(response(422, {"detail": "Not valid", "errors": two}))
+    which = {"detail": "say which", "errors": [{"field": "repository", "reason": "say which"}]}
+    with pytest.raises(UserError, match=r"^say which with --repo$"):
+        checked(response(422, which))
     named = {"detail": "ref: is too long", "errors": [{"field": "ref", "reason": "is too long"}]}
     with pytest.raises(UserError, match=r"^ref: is too long$"):
         checked(response(422, named))

@@ -118,7 +118,7 @@ def repository_called(call: Call, said: str) -> Repository:
     if found is None and said.isascii() and said.isdigit() and len(said) < 19:
         found = reader.repository(int(said))
     if found is None or not caller.sees_repository(found.organization_id, found.id):
-        raise NotFound(f"There is no repository `{said}`. `GET /api/repos` lists those that are watched.")
+        raise NotFound(f"There is no repository `{said}`; `formicary repos` lists those that are watched.")
     return found
 
 
