@@ -1,0 +1,26 @@
+"""What the server says of its troubles is for the person who runs it."""
+
+import logging
+import sys
+
+import pytest
+
+from formicary.cli.journal import OneLine
+from formicary.runner.core.errors import WorldError
+
+
+def said(error):
+    try:
+        raise error
+    except Exception:
+        record = logging.LogRecord("formicary.x", logging.ERROR, __file__, 1, "%s failed", ("it",), sys.exc_info())
+    return OneLine("%(name)s: %(message)s").format(record)
+
+
+def test_what_the_world_did_is_one_line_without_a_traceback():
+    assert said(WorldError("the disk is full;\nmake room")) == "formicary.x: it failed: the disk is full; make room"
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), OSError(5, "odd")])
+def test_a_fault_of_ours_comes_whole(error):
+    assert "Traceback" in said(error) and "odd" in said(error)
