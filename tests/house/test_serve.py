@@ -130,7 +130,7 @@ def test_mistakes_get_one_sentence(repo, tmp_path):
     assert "git init" in refusal(tmp_path, "serve", "--data", data, "--port", 0, "--repo", plain)
     inside = refusal(tmp_path, "serve", "--data", repo.path / "d", "--port", 0, "--repo", repo.path)
     assert "lies in the watched repository" in inside
-    assert "--port" in refusal(tmp_path, "serve", "--data", data, "--port", 1, "--host", "192.0.2.1")
+    assert "--host" in refusal(tmp_path, "serve", "--data", data, "--port", 1, "--host", "192.0.2.1")
 
 
 def test_two_servers_on_one_folder(serve, repo, tmp_path):
