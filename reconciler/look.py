@@ -9,6 +9,7 @@ from typing import Final
 from formicary.reconciler import triggers
 from formicary.reconciler.diff import Move, moves
 from formicary.runner.core.definition import JobDefinition
+from formicary.runner.core.errors import NotFound, WorldError
 from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import NewRequest, Repository, SeenRef
 from formicary.runner.core.states import State
@@ -38,6 +39,8 @@ class Look:
     asks: list[Ask] = field(default_factory=list)
     definitions: CommitDefinitions | None = None
     more: bool = False
+    troubles: list[str] = field(default_factory=list)
+    """Refs that could not be read, each with its reason; they are looked at again next time (D8)."""
 
 
 def look(sources: Sources, repository: Repository, seen: Mapping[str, SeenRef]) -> Look:
@@ -55,12 +58,25 @@ def look(sources: Sources, repository: Repository, seen: Mapping[str, SeenRef]) 
     else:
         result.moves = running = found[:MOST_MOVES]
         result.more = len(found) > MOST_MOVES
-    for move in running:
-        if move.after:
-            result.asks.extend(_asks(sources, git, repository, move))
+    _ask(sources, git, repository, [move for move in running if move.after], result)
     if head and (head != repository.synced_commit or repository.seen_at is None):
         result.definitions = sources.definitions(repository.path, head)
     return result
+
+
+def _ask(sources: Sources, git: GitRepository, repository: Repository, running: Sequence[Move], result: Look) -> None:
+    """What these moves cause. One damaged ref keeps no other from being seen; where none can be read, or the tracked
+    one cannot, it is the repository that is unavailable."""
+    unread: list[Move] = []
+    for move in running:
+        try:
+            result.asks.extend(_asks(sources, git, repository, move))
+        except (WorldError, NotFound) as error:
+            unread.append(move)
+            result.troubles.append(f"{move.ref} cannot be read: {error}")
+            if len(unread) == len(running) or move.ref == f"refs/heads/{result.tracked}":
+                raise
+    result.moves = [move for move in result.moves if move not in unread]
 
 
 def _tracked(git: GitRepository, repository: Repository, refs: Mapping[str, str]) -> str:

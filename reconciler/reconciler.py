@@ -174,7 +174,7 @@ class Reconciler:
         seen = reader.refs(repository.id)
         found = await anyio.to_thread.run_sync(look, self._sources, repository, seen)
         made, definitions = await self._store.write(lambda tx: _agree(tx, repository, found))
-        watched.fingerprint = "" if found.more else fingerprint
+        watched.fingerprint = "" if found.more or found.troubles else fingerprint
         if made:
             await self._created(made)
         if definitions:
@@ -202,7 +202,8 @@ def _agree(tx: Tx, repository: Repository, found: Look) -> tuple[list[JobRequest
     made = [request for request, new in asked if new]
     definitions = _register(tx, repository, found)
     synced = {} if found.definitions is None else {"synced_commit": found.head, "synced_at": tx.now}
-    state = {"state": "ok" if found.head or found.moves or repository.synced_commit else "empty", "error": ""}
+    state = {"state": "ok" if found.head or found.moves or repository.synced_commit else "empty"}
+    state["error"] = found.troubles[0] if found.troubles else ""
     now = tx.repository(repository.id)
     if now is not None:
         tx.put_repository(

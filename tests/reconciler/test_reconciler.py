@@ -315,3 +315,23 @@ async def test_a_delivery_that_comes_during_a_look_gets_its_verdict(hive, repo):
         await again.wait()
     (found,) = hive.store.read().deliveries().records
     assert found.verdict != "accepted"
+
+
+async def test_one_damaged_branch_keeps_no_other_from_running(hive, repo):
+    """D8: it is told, and looked at again."""
+    repo.commit({".formicary/ci.yml": CI})
+    repository = await hive.watch(repo)
+    repo.git("checkout", "-q", "-b", "broken")
+    repo.commit({"b": "1"})
+    tree = repo.path / ".git/objects" / (sha := repo.git("rev-parse", "HEAD^{tree}"))[:2] / sha[2:]
+    lost = tree.read_bytes()
+    tree.unlink()
+    repo.git("checkout", "-q", "-f", "main")
+    good = repo.commit({"a": "1"})
+    looked = await look(hive, repository)
+    assert (looked.state, "refs/heads/broken cannot be read" in looked.error) == ("ok", True)
+    assert [commit for _, commit, _ in shown(hive)][1:] == [good]
+    tree.write_bytes(lost)
+    hive.sources.forget(str(repo.path))
+    assert (await look(hive, repository)).error == ""
+    assert len(hive.requests()) == 3
