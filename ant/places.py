@@ -6,6 +6,7 @@ Making and removing five folders is most of what a trivial task would cost: some
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 from formicary.ant.workspace import Place, remove_tree
@@ -19,13 +20,14 @@ class Places:
 
     def __init__(self, work: Path, keep: int) -> None:
         self._work, self._keep = work, keep
-        self._idle: list[Path] = []
+        self._idle: list[Place] = []
         self._numbers = itertools.count(1)
 
     def take(self, uid: int | None) -> Place:
         """A place for a task of this user; its folders are there after `furnish`."""
-        root = self._idle.pop() if self._idle else self._work / f"{next(self._numbers)}"
-        return Place.of(root, uid)
+        if self._idle:
+            return replace(self._idle.pop(), uid=uid)
+        return Place.of(self._work / f"{next(self._numbers)}", uid)
 
     def furnish(self, place: Place) -> None:
         """Make the place's folders, empty and its own. Raises OSError."""
@@ -42,10 +44,10 @@ class Places:
             place.shut()
         except OSError:
             return False
-        self._idle.append(place.root)
+        self._idle.append(place)
         return True
 
     def close(self) -> None:
         """Remove what is kept. Blocking."""
         while self._idle:
-            remove_tree(self._idle.pop())
+            remove_tree(self._idle.pop().root)

@@ -59,13 +59,15 @@ def sync_changes(
 ) -> list[SyncChange]:
     """What must change so that the registered definitions are those of the tracked branch's head.
 
-    An invalid one keeps its last good version in force; one that is gone is Orphaned and starts nothing any more. A
-    file that does not even tell its job_type makes what it defined before Invalid, or stands for itself by its path.
+    An invalid one keeps its last good version in force; one that is gone is Orphaned and starts nothing any more, but
+    a file that is wrong takes nothing out of force. One that does not even tell its job_type makes what it defined
+    before Invalid, or stands for itself by its path.
     """
     known = {one.job_type: one for one in registered}
     by_path: dict[str, list[Definition]] = {}
     for one in known.values():
-        by_path.setdefault(one.path, []).append(one)
+        if one.state is not SyncState.ORPHANED:
+            by_path.setdefault(one.path, []).append(one)
     changes: dict[str, SyncChange] = {}
     for loaded in found.loaded:
         if loaded.job_type is not None:
@@ -76,9 +78,10 @@ def sync_changes(
             known.get(path) or _new(repository, path, path)
         ]:
             changes[base.job_type] = SyncChange(_invalid(base, path, problems, commit))
+    wrong = _wrong(found)
     for job_type, definition in known.items():
         if job_type not in changes:
-            changes[job_type] = _left(definition, commit)
+            changes[job_type] = _left(definition, commit, wrong.get(definition.path, ()))
     return [
         change
         for change in changes.values()
@@ -103,9 +106,19 @@ def _unnamed(found: CommitDefinitions) -> dict[str, tuple[str, ...]]:
     return {path: tuple(texts) for path, texts in problems.items()}
 
 
-def _left(definition: Definition, commit: str) -> SyncChange:
+def _wrong(found: CommitDefinitions) -> dict[str, tuple[str, ...]]:
+    """Path → problems of the files in which some job is not valid."""
+    problems: dict[str, list[str]] = {}
+    for loaded in found.loaded:
+        problems.setdefault(loaded.path, []).extend(str(problem) for problem in loaded.problems)
+    return {path: tuple(texts) for path, texts in problems.items() if texts}
+
+
+def _left(definition: Definition, commit: str, problems: tuple[str, ...]) -> SyncChange:
     if definition.version_id is None:
         return SyncChange(definition, gone=True)
+    if problems and definition.state is not SyncState.ORPHANED:
+        return SyncChange(_invalid(definition, definition.path, problems, commit))
     orphaned = {"state": SyncState.ORPHANED, "problems": (), "commit": commit}
     return SyncChange(definition.model_copy(update=orphaned))
 

@@ -125,7 +125,7 @@ def caches(reader: Reader, node: Node) -> tuple[Cache, ...]:
     for item in items:
         fields = CACHE.read(reader, item)
         if "paths" not in fields:
-            reader.tell(item, "A cache needs `paths`", "say which files to keep, such as `paths: [node_modules]`")
+            reader.tell(item, "A cache needs `paths`", "say which files to keep, such as `paths: [.npm]`")
         found.append(Cache(**fields))
     return tuple(found)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
@@ -158,14 +159,16 @@ class _Layers:
         made: bool = False,
     ) -> None:
         """One layer over those before. `made` values went through a rendering, so they are guarded already."""
-        for name, value in values.items():
-            self.values[name] = value if made else guarded(value)
-            self.ranks[name] = rank
-            suspect = rank == JOB_VARIABLE and name in self.suspects
-            if all_tainted or suspect or name in tainted or name in OUTSIDERS_WRITE:
-                self.tainted.add(name)
-            else:
-                self.tainted.discard(name)
+        names = values.keys()
+        self.values |= values if made else {name: guarded(value) for name, value in values.items()}
+        self.ranks |= dict.fromkeys(names, rank)
+        if all_tainted:
+            self.tainted |= names
+            return
+        self.tainted -= names
+        self.tainted |= names & OUTSIDERS_WRITE | names & tainted
+        if rank == JOB_VARIABLE:
+            self.tainted |= names & self.suspects
 
 
 def _defaults(job: JobDefinition) -> dict[str, Value]:
@@ -177,7 +180,8 @@ def environment(names: Names, task: TaskDefinition) -> Environment:
     notes: list[str] = []
     found: dict[str, str] = {}
     # The attempt has rendered its variables anew; `names` may still hold those of the plan.
-    names = names.under(task.variables, frozenset(task.tainted_variables), TASK_VARIABLE)
+    if task.variables:
+        names = names.under(task.variables, frozenset(task.tainted_variables), TASK_VARIABLE)
     for name, value in names.values.items():
         if names.ranks.get(name) == TASK_RESULTS:
             continue
@@ -199,6 +203,7 @@ def _as_variable(name: str, value: Value) -> str:
     return text_of(value)
 
 
+@lru_cache(maxsize=4096)
 def _kept_out(name: str) -> str:
     if not _SHELL_NAME.match(name):
         return "no shell can hold this name"
@@ -217,6 +222,10 @@ def _split(found: dict[str, str], notes: list[str]) -> Environment:
 
 
 def _to_files(found: Mapping[str, str], notes: list[str]) -> Iterator[tuple[str, str]]:
+    together = "".join(found.values())
+    if len(together) * 4 < MAX_VARIABLE and not _NO_PROCESS_TAKES.search(together):  # mostly
+        yield from ((name, found[name]) for name in ALWAYS_FILES if name in found)
+        return
     sizes = {name: len(text) if text.isascii() else len(text.encode(errors="replace")) for name, text in found.items()}
     total = 0
     for name, text in sorted(found.items(), key=lambda pair: sizes[pair[0]]):

@@ -203,7 +203,9 @@ class GitRepository:
 
     def _must_exist(self) -> None:
         if not Path(self._repo.controldir(), "HEAD").exists():
-            raise RepositoryUnavailable(f"The git repository {self.path} is gone; put it back, or remove it here.")
+            raise RepositoryUnavailable(
+                f"The git repository {self.path} is gone; put it back, or forget it here (formicary repos --forget)."
+            )
 
 
 def unreadable(path: Path, error: Exception) -> RepositoryUnavailable:

@@ -20,6 +20,7 @@ from formicary.runner.core.schedule import AntView, OfferView, Running, Waiting
 JobKey = tuple[str, int | None, str]
 
 
+MOST_ASKED: Final = 256
 MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -131,6 +132,8 @@ class Board:
 
     def __init__(self) -> None:
         self.waiting: dict[int, Waiting] = {}
+        self.asked: dict[int, JobRequest] = {}
+        """The rows of a few of those that wait, so that they need not be read again. Anything but their state is so."""
         self._lines: dict[tuple[JobKey, int], dict[int, Waiting]] = {}
         self.live: dict[int, Live] = {}
         self.by_request: dict[int, int] = {}
@@ -139,7 +142,9 @@ class Board:
         self._by_job: Counter[JobKey] = Counter()
         self._by_organization: Counter[str] = Counter()
 
-    def queue(self, waiting: Waiting) -> None:
+    def queue(self, waiting: Waiting, request: JobRequest | None = None) -> None:
+        if request is not None and len(self.asked) < MOST_ASKED:
+            self.asked[waiting.request_id] = request
         self.waiting[waiting.request_id] = waiting
         self._lines.setdefault(_line(waiting), {})[waiting.request_id] = waiting
 

@@ -209,7 +209,8 @@ class Dispatcher:
     async def _admit(self, waiting: Waiting, worker: Worker | None, claim: Claim | None) -> None:
         """Begin its execution; whatever goes wrong costs this request alone (D8)."""
         try:
-            request = self.engine.store.read().request(waiting.request_id)
+            known = self.board.asked.pop(waiting.request_id, None)
+            request = known or self.engine.store.read().request(waiting.request_id)
             if request is None or request.state is not State.PENDING:
                 return self._give_up(waiting, worker, claim)
             start = self._prepare(request, worker, claim)
@@ -245,8 +246,8 @@ class Dispatcher:
         return _Start(request, version, secrets, plan, worker, claim)
 
     def _begin(self, tx: Tx, start: _Start) -> Step:
-        request = tx.request(start.request.id)
-        if request is None or request.state is not State.PENDING:
+        request = start.request
+        if not tx.waits(request.id):
             return Step(None)
 
         def make(execution_id: int) -> Execution:
@@ -313,6 +314,7 @@ class Dispatcher:
 
         await self.engine.store.write(change)
         self.board.unqueue(request.id)
+        self.board.asked.pop(request.id, None)
         self.engine.changes.publish(
             Change("request", request.organization_id, request.repository_id, request.id, state=state)
         )

@@ -250,7 +250,7 @@ class Queen:
         job = found[1] if found else None
         if found and job and job.skip_if and await self._skipped(request, found[0]):
             return
-        self._board.queue(waiting(request, job))
+        self._board.queue(waiting(request, job), request)
         if request.scheduled_at is not None and request.scheduled_at > self._clock():
             self._timers.at(request.scheduled_at, self._ring)
         self._engine.ring()

@@ -70,6 +70,10 @@ class Reader(Protocol):
         thread of its own."""
         ...
 
+    def waits(self, request_id: int) -> bool:
+        """Whether it is PENDING and has no execution."""
+        ...
+
     def waiting(self) -> list[JobRequest]:
         """Every PENDING request without an execution, oldest first."""
         ...

@@ -27,6 +27,10 @@ UPDATE store SET searched = :newest WHERE id = 1
 -- One request.
 SELECT {request.columns} FROM requests WHERE id = :id
 
+-- name: request_waits
+-- Whether a request waits for admission.
+SELECT 1 FROM requests WHERE id = :id AND state = 'PENDING' AND execution_id IS NULL
+
 -- name: waiting_requests
 -- Requests that wait for admission, oldest first.
 SELECT {request.columns} FROM requests WHERE state = 'PENDING' AND execution_id IS NULL ORDER BY id LIMIT :limit

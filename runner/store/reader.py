@@ -83,6 +83,9 @@ class SqliteReader:
     def request(self, request_id: int) -> JobRequest | None:
         return self._one(rows.REQUEST, "request", {"id": request_id})
 
+    def waits(self, request_id: int) -> bool:
+        return self._row("request_waits", {"id": request_id}) is not None
+
     def requests(
         self,
         *,

@@ -92,3 +92,21 @@ def test_what_is_deleted_is_orphaned_once():
     found = changes([definition("ci")], "")["ci"].definition
     assert found.state is SyncState.ORPHANED
     assert changes([found], "") == {}
+
+
+def test_a_wrong_file_takes_nothing_out_of_force():
+    """A job that was renamed in a file with an error goes once the file is right."""
+    wrong = changes([definition("ci")], "job_type: renamed\nnope: 1\nscript: [x]\n")
+    found = wrong["ci"].definition
+    assert (found.state, found.version_id, found.commit) == (SyncState.INVALID, 3, "old")
+    assert "ci.yml:2:1" in found.problems[0] and wrong["renamed"].definition.state is SyncState.INVALID
+    right = changes([found], "job_type: renamed\nscript: [x]\n")
+    assert right["ci"].definition.state is SyncState.ORPHANED
+    elsewhere = changes([definition("ci", ".formicary/other.yml")], "job_type: [\n")
+    assert elsewhere["ci"].definition.state is SyncState.ORPHANED, "its own file is gone"
+
+
+def test_what_is_orphaned_is_not_brought_back_by_a_wrong_file():
+    orphaned = changes([definition("ci")], "")["ci"].definition
+    for text in ("job_type: [\n", "job_type: other\nnope: 1\nscript: [x]\n"):
+        assert "ci" not in changes([orphaned], text)
