@@ -141,7 +141,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise SetupError(f"{path} is not valid TOML: {error}") from error
     for name in ("data", "site", "work"):
         if isinstance(content.get(name), str):
-            content[name] = path.parent / content[name]
+            content[name] = path.parent / Path(content[name]).expanduser()
     return content
 
 
@@ -157,10 +157,19 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 def _explained(error: ValidationError, origin: Mapping[str, str]) -> str:
     lines = []
     for one in error.errors():
-        name = str(one["loc"][0]) if one["loc"] else ""
+        name, *below = [str(part) for part in one["loc"]] or [""]
         place = origin.get(name, "the defaults")
-        if one["type"] == "extra_forbidden":
+        if name == "repo" and len(below) > 1:
+            lines.append(_of_repository(one["type"], place, int(below[0]) + 1, below[1], one["msg"]))
+        elif one["type"] == "extra_forbidden":
             lines.append(f"`{name}` in {place} is no setting; there is {', '.join(sorted(Settings.model_fields))}")
         else:
             lines.append(f"`{name}` from {place}: {one['msg']}")
     return "\n".join(lines)
+
+
+def _of_repository(kind: str, place: str, number: int, key: str, message: str) -> str:
+    whose = f"`{key}` of repository {number} in {place}"
+    if kind == "extra_forbidden":
+        return f"{whose} is no setting; there is {', '.join(RepositorySettings.model_fields)}"
+    return f"{whose} is missing" if kind == "missing" else f"{whose}: {message}"
