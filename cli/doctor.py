@@ -88,16 +88,18 @@ def _secrets(folder: Path) -> Finding:
 
 def _logs(folder: Path, reader: ClosingReader) -> Finding:
     """Logs whose execution is not in the database: of a restored backup, or of a clean-up that was cut off."""
-    logs = folder / "logs"
-    found = sorted(path for path in logs.iterdir() if path.name.isdigit()) if logs.is_dir() else []
-    orphans = [path for path in found if reader.execution(int(path.name)) is None]
+    found = sorted((folder / "logs").glob("*/*.log"))
+    known: dict[str, bool] = {}
+    for path in found:
+        number = path.name.partition("-")[0]
+        if number not in known:
+            known[number] = number.isdecimal() and reader.execution(int(number)) is not None
+    orphans = [path for path in found if not known[path.name.partition("-")[0]]]
     if not orphans:
-        return Finding("logs", True, f"Logs of {len(found)} executions, each known to the database.")
-    taken = sum(file.stat().st_size for path in orphans for file in path.iterdir())
+        return Finding("logs", True, f"Logs of {len(known)} executions, each known to the database.")
+    taken = sum(path.stat().st_size for path in orphans)
     names = " ".join(str(path) for path in orphans[:_NAMED]) + (" …" if len(orphans) > _NAMED else "")
-    return Finding(
-        "logs", False, f"{len(orphans)} log folders ({size(taken)}) belong to no execution; delete them: {names}"
-    )
+    return Finding("logs", False, f"{len(orphans)} logs ({size(taken)}) belong to no execution; delete them: {names}")
 
 
 def _clock(reader: ClosingReader) -> Finding:

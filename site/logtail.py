@@ -7,7 +7,6 @@ with it re-reads that frame and leaves out what was shown, so nothing is doubled
 from __future__ import annotations
 
 import mmap
-import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ MAX_LINE: Final = 4_000
 #: Marks are made at most once in so many lines, or bytes.
 _STEP: Final = 64
 _STRIDE: Final = 1 << 16
-_ID: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +105,6 @@ class Tail:
     @property
     def hidden(self) -> int:
         return self.lines[0].number - 1 if self.lines else 0
-
-
-def log_path(folder: Path, execution_id: int, task_execution_id: str) -> Path:
-    """Where an attempt's log lies. Raises ValueError for an id that could lead elsewhere."""
-    if not _ID.fullmatch(task_execution_id) or task_execution_id.startswith("."):
-        raise ValueError(f"{task_execution_id!r} is not the id of a task execution")
-    return folder / str(execution_id) / f"{task_execution_id}.log"
 
 
 def read_tail(path: Path, *, ended: bool, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> Tail:

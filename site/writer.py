@@ -14,11 +14,11 @@ from formicary.runner.core.errors import NotFound
 from formicary.runner.core.execution import Execution
 from formicary.runner.core.logframes import parse
 from formicary.runner.core.records import JobRequest, Repository
+from formicary.runner.queen.logs import log_path
 from formicary.runner.store import Reader
 from formicary.site import build, run
 from formicary.site.badge import badge
 from formicary.site.links import Paths, StaticLink, slug
-from formicary.site.logtail import log_path
 from formicary.site.render import STATIC_SITE, render, static_files
 from formicary.site.source import Source, public
 from formicary.site.views import View
@@ -101,7 +101,7 @@ class SiteWriter:
                 self._log(batch, source, execution, one, ended)
 
     def _log(self, batch: _Batch, source: Source, execution: Execution, one: str, ended: bool) -> None:
-        path = log_path(self._logs, execution.id, one)
+        path = log_path(self._logs, one)
         if not path.exists():
             return  # not begun, or deleted by retention: a page that is there already stays until `prune`
         batch.page("log", Paths.log(one), lambda: run.log(source, one))

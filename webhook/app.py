@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 
 from formicary.webhook import apidocs, hooks, login, problems
 from formicary.webhook.api import (
@@ -39,6 +42,10 @@ _DESCRIBED: Final = (
 )
 
 
+#: No person looks around there.
+_FOR_PROGRAMS: Final = ("/api/", "/hooks/", "/health/", "/badges/", "/static/")
+
+
 def all_operations() -> tuple[Operation, ...]:
     """Every operation of the HTTP interface; routes and document are both made from these."""
     described: list[Operation] = list(_DESCRIBED)
@@ -62,5 +69,20 @@ def build_app(door: Door) -> Starlette:
             Middleware(Authentication, door=door),
             Middleware(Idempotency, door=door),
         ],
-        exception_handlers=problems.handlers(door.mask),
+        exception_handlers={**problems.handlers(door.mask), 404: _not_here(door)},
     )
+
+
+def _not_here(door: Door) -> Callable[[Request, Exception], Response]:
+    """What is at no address: a page for a browser that looks around, a document for a program."""
+
+    def handle(request: Request, error: Exception) -> Response:
+        document = problems.describe(error)
+        looks = door.pages and request.method == "GET" and "text/html" in request.headers.get("accept", "")
+        if not looks or request.url.path.startswith(_FOR_PROGRAMS):
+            return problems.answer(document, door.mask)
+        from formicary.webhook.pages.answers import message_page  # with the first page, as all templates
+
+        return message_page(404, "There is no page at this address. The overview shows all there is.")
+
+    return handle

@@ -1,4 +1,4 @@
-"""The log files of attempts, append-only, one a task execution: `<logs>/<execution id>/<task execution id>.log` (D13).
+"""The log files of attempts, append-only, one a task execution: `<logs>/<thousand>/<task execution id>.log` (D13).
 
 Appends name their offset, so a chunk that comes twice or late changes nothing. Written through to the kernel, not
 fsynced: a power cut may cost log, never state.
@@ -15,9 +15,18 @@ from typing import Final
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.logframes import Frame, parse
 
-_ID: Final = re.compile(r"[0-9]+-[0-9]+")
+_ID: Final = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 _OPEN_FILES: Final = 64
 _READ: Final = 1 << 20
+
+
+def log_path(folder: Path, task_execution_id: str) -> Path:
+    """Where a task execution's log lies: a thousand executions share a folder, for making folders costs more than
+    making files. Raises NotFound for what is no such id."""
+    if not _ID.fullmatch(task_execution_id):
+        raise NotFound(f"`{task_execution_id}` is no task execution; it looks like 12-3")
+    thousand = int(task_execution_id.partition("-")[0]) // 1000
+    return folder / str(thousand) / f"{task_execution_id}.log"
 
 
 class Logs:
@@ -27,9 +36,7 @@ class Logs:
 
     def path(self, task_execution_id: str) -> Path:
         """Where the log of this task execution is. Raises NotFound for what is no such id."""
-        if not _ID.fullmatch(task_execution_id):
-            raise NotFound(f"`{task_execution_id}` is no task execution; it looks like 12-3")
-        return self.folder / task_execution_id.partition("-")[0] / f"{task_execution_id}.log"
+        return log_path(self.folder, task_execution_id)
 
     def append(self, task_execution_id: str, offset: int, data: bytes) -> int:
         """Write what is new of `data`; returns the size now. A gap is not written: the writer goes on from the size."""

@@ -257,15 +257,17 @@ def test_doctor_likes_what_a_server_made(here, server):
 
 
 def test_doctor_finds_what_is_wrong(here, server):
-    (server.data / "logs" / "99999").mkdir()
+    orphan = server.data / "logs" / "99" / "99999-1.log"
+    orphan.parent.mkdir()
+    orphan.touch()
     (server.data / "admin.token").chmod(0o644)
     said = here("doctor")
     found = json.loads(here("doctor", "--json").out)
-    (server.data / "logs" / "99999").rmdir()
+    orphan.unlink()
     (server.data / "admin.token").chmod(0o600)
     assert said.code == 1
     assert f"run chmod 600 {server.data / 'admin.token'}" in said.out
-    assert f"delete them: {server.data / 'logs' / '99999'}" in said.out
+    assert f"delete them: {orphan}" in said.out
     assert {one["part"] for one in found if not one["ok"]} == {"secrets", "logs"}
 
 

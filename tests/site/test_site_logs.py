@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from formicary.runner.core import logframes
+from formicary.runner.core.errors import NotFound
+from formicary.runner.queen.logs import log_path
 from formicary.site import ansi
-from formicary.site.logtail import Cursor, began, log_path, read_on, read_tail
+from formicary.site.logtail import Cursor, began, read_on, read_tail
 from formicary.site.logview import Closed, Opened, Shown, failing_lines, log_part
 
 
@@ -198,8 +200,8 @@ def test_a_log_that_was_replaced_by_a_shorter_one_is_no_crash(tmp_path):
 
 @pytest.mark.parametrize("name", ["../1", "1/2", "", ".", "..", "a\0", "-/"])
 def test_an_id_never_leads_out_of_the_folder(tmp_path, name):
-    with pytest.raises(ValueError, match="id of a task"):
-        log_path(tmp_path, 1, name)
+    with pytest.raises(NotFound, match="no task execution"):
+        log_path(tmp_path, name)
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-2", "1-2-x", "-1-2-3", "9" * 20 + "-1-1", "1-2-3-4"])

@@ -68,6 +68,15 @@ async def test_what_is_not_there_is_a_page_with_404(client, admin, definition):
     assert "Nothing here" in (await client.get("/requests/999", headers=admin)).text
 
 
+async def test_no_address_at_all_is_a_page_for_browsers_and_a_document_for_programs(client, admin):
+    browser = {**admin, "accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    page = await client.get("/nowhere", headers=browser)
+    assert page.status_code == 404 and "Nothing here" in page.text and "overview" in page.text
+    for path, headers in (("/nowhere", admin), ("/api/nowhere", browser)):
+        answer = await client.get(path, headers=headers)
+        assert answer.status_code == 404 and answer.headers["content-type"] == "application/problem+json"
+
+
 async def test_a_token_of_one_repository_sees_nothing_of_another(
     client, as_, other_repository, make_request, make_execution
 ):

@@ -39,6 +39,11 @@ def login_page(message: str = "", target: str = "", status: int = 200) -> HTMLRe
     return page("login", LoginView(message=message, target=target), Chrome(), status=status)
 
 
+def message_page(status: int, text: str, title: str = "") -> HTMLResponse:
+    """A page that says one thing."""
+    return page("message", MessageView(_TITLES.get(status, title), text), Chrome(), status=status)
+
+
 def readable(handler: Handler) -> Handler:
     """Errors of a page are a page too."""
 
@@ -48,7 +53,6 @@ def readable(handler: Handler) -> Handler:
             return await handler(request)
         except (FormicaryError, HTTPException) as error:
             document = describe(error)
-            title = _TITLES.get(document.status, document.title)
-            return page("message", MessageView(title, document.detail), Chrome(), status=document.status)
+            return message_page(document.status, document.detail, document.title)
 
     return guarded

@@ -13,8 +13,9 @@ from starlette.requests import Request
 
 from formicary.runner.core.states import TERMINAL
 from formicary.runner.queen.changes import Change, Subscription
+from formicary.runner.queen.logs import log_path
 from formicary.site import run
-from formicary.site.logtail import Cursor, began, log_path, read_on
+from formicary.site.logtail import Cursor, began, read_on
 from formicary.site.logview import Item, Opened, Shaper, Shown
 from formicary.site.render import render_group, render_lines
 from formicary.webhook.caller import Caller
@@ -83,8 +84,8 @@ async def _heard(subscription: Subscription, wanted: Callable[[Change], bool]) -
 async def tail(context: PagesContext, request: Request) -> EventStream:
     """The lines behind `from` (or behind the last event that the browser has): `lines`, `group`, `endgroup`, `end`."""
     task_execution_id: str = request.path_params["task_execution_id"]
-    execution_id = await anyio.to_thread.run_sync(_execution_of, context, request, task_execution_id)
-    path = log_path(context.logs_folder, execution_id, task_execution_id)
+    await anyio.to_thread.run_sync(_must_see, context, request, task_execution_id)
+    path = log_path(context.logs_folder, task_execution_id)
     cursor = Cursor.parse(request.headers.get("last-event-id") or request.query_params.get("from", ""))
 
     async def produce(write: Write) -> None:
@@ -95,8 +96,9 @@ async def tail(context: PagesContext, request: Request) -> EventStream:
     return EventStream(produce, context.closing)
 
 
-def _execution_of(context: PagesContext, request: Request, task_execution_id: str) -> int:
-    return run.find_attempt(context.source(request), task_execution_id)[0].id
+def _must_see(context: PagesContext, request: Request, task_execution_id: str) -> None:
+    """Raises NotFound, for what is not there and for what is not the caller's."""
+    run.find_attempt(context.source(request), task_execution_id)
 
 
 async def _pump(
