@@ -73,6 +73,23 @@ async def simple(nest, definition, make_attempt, **more):
     return request
 
 
+@pytest.mark.parametrize(("needs", "drawn"), [((), False), (("a",), True)])
+async def test_a_graph_is_drawn_where_there_is_a_way_to_see(nest, make_attempt, needs, drawn):
+    """Boxes alone say no more than the list of tasks below them."""
+    job = JobDefinition(
+        job_type="ci", tasks=(TaskDefinition(task_type="a"), TaskDefinition(task_type="b", needs=needs))
+    )
+
+    def runs(n):
+        ended = zip("ab", (make_attempt(n, 1), make_attempt(n, 2)), strict=True)
+        return {name: TaskRun(name=name, state=State.COMPLETED, attempts=(one,)) for name, one in ended}
+
+    await nest.run(await nest.request(await nest.definition(await nest.repository())), job, runs)
+    nest.writer.publish_all()
+    (page,) = nest.site.glob("requests/*/index.html")
+    assert ("h-graph" in page.read_text()) is drawn and "h-tasks" in page.read_text()
+
+
 async def test_every_link_leads_somewhere_and_nowhere_else(nest, populated):
     await populated(nest)
     nest.writer.publish_all()
