@@ -56,6 +56,7 @@ class Ant:
             await self._run(work, task_status)
         finally:
             self._kit.places.close()
+            self._uids.close()
             work.close()
 
     async def _run(self, work: Work, task_status: TaskStatus[None]) -> None:

@@ -1,7 +1,7 @@
 """As root every task gets an unprivileged user of its own (T19): a number that nobody else has at the same time.
 
-A number is locked by a file in a folder that all ants of this machine share, so never two tasks have it at once, of
-whichever process; and they are handed out in turn, so that one comes back as late as possible.
+Numbers are locked, in blocks, by files in a folder that all ants of this machine share, so never two tasks have one at
+once, of whichever process; and they are handed out in turn, so that one comes back as late as possible.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import fcntl
 import os
 import random
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Final
 from formicary.runner.core.errors import LostError
 
 DEFAULT_RANGE: Final = (200_000, 265_535)
+BLOCK: Final = 1024
+LEAST_BLOCKS: Final = 4
 LOCKS: Final = Path("/run/formicary/uids")
 OTHER_LOCKS: Final = Path("/var/tmp/formicary-uids")  # where there is no /run; 0700, and checked
 
@@ -36,7 +39,10 @@ def default_range() -> tuple[int, int] | None:
 
 
 class Uids:
-    """Lends numbers of `first..last`; with no range it lends None: the task runs as the ant's own user."""
+    """Lends numbers of `first..last`; with no range it lends None: the task runs as the ant's own user.
+
+    A lock file stands for a block of numbers, and is kept: a file for each task would cost it as much as its process.
+    """
 
     def __init__(self, range_: tuple[int, int] | None, locks: Path | None = None) -> None:
         self._range = range_
@@ -48,7 +54,10 @@ class Uids:
             raise LostError(
                 f"{self._folder} belongs to somebody else; remove it, tasks cannot be told apart otherwise."
             )
-        self._next = random.randint(*range_)  # only where to begin
+        first, last = range_
+        self._size = min(BLOCK, max((last - first + 1) // LEAST_BLOCKS, 1))
+        self._locks: list[int] = []
+        self._free: deque[int] = deque()
 
     @contextmanager
     def lend(self) -> Iterator[int | None]:
@@ -56,36 +65,43 @@ class Uids:
         if self._range is None:
             yield None
             return
-        uid, lock = self._lock()
+        if not self._free:
+            self._take_block()
+        uid = self._free.popleft()
         try:
             yield uid
         finally:
-            (self._folder / str(uid)).unlink(missing_ok=True)
-            os.close(lock)
+            self._free.append(uid)  # the last to be lent again
 
-    def _lock(self) -> tuple[int, int]:
+    def close(self) -> None:
+        """Give the blocks back; nothing may be lent any more."""
+        if self._range is not None:
+            for lock in self._locks:
+                os.close(lock)
+            self._locks.clear()
+
+    def _take_block(self) -> None:
+        """Lock a block that nobody has, beginning anywhere."""
         assert self._range is not None
         first, last = self._range
-        for _ in range(last - first + 1):
-            uid, self._next = self._next, self._next + 1 if self._next < last else first
-            lock = _try(self._folder / str(uid))
+        blocks = range((last - first + 1) // self._size)
+        start = random.randrange(len(blocks))
+        for block in (*blocks[start:], *blocks[:start]):
+            begin = first + block * self._size
+            lock = _try(self._folder / str(begin))
             if lock is not None:
-                return uid, lock
+                self._locks.append(lock)
+                self._free.extend(range(begin, begin + self._size))
+                return
         raise LostError(f"All user numbers from {first} to {last} are in use; make the range larger.")
 
 
 def _try(path: Path) -> int | None:
-    """The locked file, or None. A file that its last holder removed meanwhile is no lock: look again."""
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        try:
-            if os.fstat(handle).st_ino == path.stat().st_ino:
-                return handle
-        except FileNotFoundError:
-            pass
+    """The locked file, or None. It is never removed, so there is one lock for a block."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         os.close(handle)
+        return None
+    return handle

@@ -326,6 +326,16 @@ class Hand:
         self.say({"status": self.status, "usage": usage})
 
 
+def yield_to_others() -> None:
+    """Be a batch process, and so will be all that is started here: what wakes us goes on first, and a machine full of
+    tasks still answers."""
+    if LINUX:
+        try:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        except OSError:
+            pass  # a container may forbid it; everything works all the same
+
+
 def woken() -> int:
     """A file descriptor that becomes readable when a child has ended."""
     waiting, waking = os.pipe()
@@ -343,6 +353,7 @@ def main(fd: int) -> None:
         # Our end is the end of the socket, and nothing else. A handler, for the task would inherit "ignored".
         signal.signal(number, lambda *_: None)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    yield_to_others()
     hand = Hand(socket.socket(fileno=fd))
     wake = woken()
     poll = select.poll()

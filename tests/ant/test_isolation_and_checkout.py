@@ -1,5 +1,6 @@
 """T19: a task reads neither the data folder nor another's workspace; T20: workspaces are copies; T12: checkouts."""
 
+import contextlib
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from formicary.ant.places import Places
 from formicary.ant.uids import Uids, default_range
 from formicary.ant.workspace import Work
-from formicary.runner.core.errors import ERR_CHECKOUT, SetupError
+from formicary.runner.core.errors import ERR_CHECKOUT, LostError, SetupError
 from formicary.runner.git import workspace as git
 
 RANGE = default_range()
@@ -172,9 +173,13 @@ def test_no_number_is_lent_twice(tmp_path):
     one, two = Uids((200_000, 200_003), tmp_path), Uids((200_000, 200_003), tmp_path)
     with one.lend() as a, two.lend() as b, one.lend() as c, two.lend() as d:
         assert sorted([a, b, c, d]) == [200_000, 200_001, 200_002, 200_003]
-    with one.lend() as again:
-        assert again is not None
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(LostError, match="larger"), contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(one.lend())
+    two.close()
+    with contextlib.ExitStack() as stack:
+        assert len({stack.enter_context(one.lend()) for _ in range(4)}) == 4
+    one.close()
 
 
 def test_two_ants_in_one_folder_are_refused(tmp_path):
