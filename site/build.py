@@ -77,6 +77,7 @@ def job(source: Source, repository_name: str, job_type: str) -> JobView:
         repository=repository_name,
         job_type=job_type,
         description=shape.description if shape else "",
+        url=_web(shape.url) if shape else "",
         definition=_definition_row(source, definition, past) if definition else None,
         latest=source.row(past[0]) if past else None,
         cells=_bars(past),
@@ -104,6 +105,11 @@ def _repository(source: Source, name: str) -> Repository:
     if found is None:
         raise NotFound(f"There is no repository `{name}` here, or it is not yours to see.")
     return found
+
+
+def _web(url: str) -> str:
+    """What may be linked to: the definition's author wrote it, and a `javascript:` would be his script on our page."""
+    return url if url.startswith(("https://", "http://")) else ""
 
 
 def _definition(source: Source, owner: Repository | None, job_type: str) -> Definition | None:

@@ -224,7 +224,7 @@ def _box(row: TaskRow, x: float, y: float) -> Box:
     if row.allow_failure and row.status.tone == "bad":
         note += " · allowed"
     elif len(row.attempts) > 1:
-        note += f" · {len(row.attempts)} attempts"
+        note += f" · {len(row.attempts)} tries"
     elif row.seconds is not None:
         note += f" · {times.duration(row.seconds)}"
     return Box(row.name, label, note, row.status, x, y, row.log_id)

@@ -114,6 +114,7 @@ class JobView:
     repository: str
     job_type: str
     description: str
+    url: str
     definition: DefinitionRow | None
     latest: RequestRow | None
     cells: tuple[Cell, ...]

@@ -12,10 +12,11 @@ from formicary.runner.core.definition import JobDefinition, Param, TaskDefinitio
 from formicary.runner.core.execution import ArtifactRef, Attempt, TaskRun
 from formicary.runner.core.records import Artifact, SyncState
 from formicary.runner.core.states import State
-from formicary.site import writer
+from formicary.site import build, writer
 from formicary.site.badge import badge
-from formicary.site.links import slug
+from formicary.site.links import StaticLink, slug
 from formicary.site.publish import SitePublisher, site_effect
+from formicary.site.render import render
 
 ONE = JobDefinition(job_type="ci", tasks=(TaskDefinition(task_type="test"),))
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}\x1b[31m\u202e"
@@ -311,3 +312,16 @@ async def test_strangers_learn_no_addresses_and_no_paths(nest, make_attempt):
     text = "".join(path.read_text() for path in nest.site.rglob("*.html"))
     assert "secret-path" not in text and "ann@nest" not in text and "GitTag" in text
     assert "It cannot be read at the moment." in text
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"), [("https://example.org/ci?a=1&b=2", True), ("javascript:alert(1)", False), (" https:x", False)]
+)
+async def test_a_jobs_url_is_a_link_if_it_is_one(nest, url, shown):
+    """T15: whoever writes a definition puts no script on a page."""
+    repository = await nest.repository()
+    definition = await nest.definition(repository, "ci")
+    source = nest.source(definition_of=lambda _: JobDefinition(job_type="ci", url=url))
+    page = render("job", build.job(source, repository.name, "ci"), StaticLink("job.html", lambda _: True))
+    assert ('rel="noopener' in page) is shown
+    assert "javascript:" not in page
