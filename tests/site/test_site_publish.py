@@ -320,7 +320,7 @@ async def test_strangers_learn_no_addresses_and_no_paths(nest, make_attempt):
 async def test_a_jobs_url_is_a_link_if_it_is_one(nest, url, shown):
     """T15: whoever writes a definition puts no script on a page."""
     repository = await nest.repository()
-    definition = await nest.definition(repository, "ci")
+    await nest.definition(repository, "ci")
     source = nest.source(definition_of=lambda _: JobDefinition(job_type="ci", url=url))
     page = render("job", build.job(source, repository.name, "ci"), StaticLink("job.html", lambda _: True))
     assert ('rel="noopener' in page) is shown
