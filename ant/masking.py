@@ -139,15 +139,17 @@ class Masker:
     def _open_end(self, data: bytes, shortest: int) -> int:
         """Where in `data` a form may have begun that is not whole yet; the end, if nowhere."""
         size = len(data)
+        token = _OPEN_TOKEN.search(data, max(0, size - _MAX_TOKEN))
+        first = token.start() if token else size  # a form may begin within a token, and must not cut it
         at = max(0, size - self._longest)
         while match := self._heads.search(data, at):
             at = match.start()
             rest = data[at:]
             if any(len(form) > len(rest) and form.startswith(rest) for form in self._by_head.get(match[0], ())):
-                return at
+                return min(at, first)
             at += 1
-        if (token := _OPEN_TOKEN.search(data, max(0, size - _MAX_TOKEN))) is not None:
-            return token.start()
+        if token:
+            return first
         for length in range(min(MIN_SECRET - 1, size), shortest - 1, -1):
             if data[-length:] in self._short_heads:
                 return size - length
