@@ -6,10 +6,11 @@ import click
 
 from formicary.cli.client import REQUESTS, Api, connected
 from formicary.cli.format import ENDED, as_json, state
+from formicary.cli.params import REQUEST
 
 
 @click.command(short_help="Cancel a request.")
-@click.argument("request_id", metavar="REQUEST", type=click.IntRange(1))
+@click.argument("request_id", metavar="REQUEST", type=REQUEST)
 @click.option("--reason", default="", help="Shown with the request.")
 @click.option("--json", "json_wanted", is_flag=True, help="As JSON.")
 @connected

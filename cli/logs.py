@@ -14,6 +14,7 @@ import httpx
 from formicary.cli.client import REQUESTS, Api, Connection, Json, checked, connected
 from formicary.cli.follow import Follower, follow_log, no_task, opened
 from formicary.cli.format import ENDED, one_line
+from formicary.cli.params import REQUEST
 from formicary.cli.show import Lines, result_line
 from formicary.runner.core.errors import NotFound
 
@@ -103,7 +104,7 @@ def _path(attempt: Json) -> str:
 
 
 @click.command(short_help="Show what a task wrote, or follow it.")
-@click.argument("request_id", metavar="REQUEST", type=click.IntRange(1))
+@click.argument("request_id", metavar="REQUEST", type=REQUEST)
 @click.argument("task", required=False, default="")
 @click.option("--follow", "-f", "following", is_flag=True, help="Go on until the task (without TASK: the job) ends.")
 @click.option("--raw", is_flag=True, help="Exactly the bytes that the commands wrote.")

@@ -1,4 +1,4 @@
-"""`--param K=V` on the command line."""
+"""Words of the command line that several commands take: `--param K=V`, and the number of a request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ class ParamType(click.ParamType[tuple[str, str]]):
         return name, text
 
 
+class RequestType(click.ParamType[int]):
+    name = "REQUEST"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if not (text.isascii() and text.isdecimal() and 0 < int(text[:20]) < 1 << 63):
+            self.fail(f"{text!r} is no request; `formicary status` shows their numbers", param, ctx)
+        return int(text)
+
+
 PARAM = ParamType()
+REQUEST = RequestType()
 
 
 def params_of(given: Sequence[tuple[str, str]]) -> dict[str, Value]:

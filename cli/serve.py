@@ -30,6 +30,7 @@ from formicary.webhook.parts import Door
 from formicary.webhook.parts import Settings as DoorSettings
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+TITLE: Final = "formicary serves:"
 CLOSE_SECONDS: Final = 3.0
 _REMEDIES: Final = {
     errno.EADDRINUSE: "is a server running there already? Give another --port, or 0 for any free one",
@@ -146,7 +147,11 @@ async def _watch(house: House, settings: Settings, say: Any) -> None:
         named.add(stored.id)
         with anyio.move_on_after(20):
             stored = await house.reconciler.sync(stored.id)
+        if len(named) == 1:
+            say(TITLE)
         say(_found(house, stored))
+    if not named:
+        say(TITLE)
     for repository in house.store.read().repositories():
         if repository.id not in named:  # named at an earlier start
             say(_found(house, repository))
@@ -221,7 +226,9 @@ def _welcome(house: House, door: Door, say: Any) -> None:
         public = any(one.visibility == "public" for one in house.store.read().repositories())
         hint = "" if public else "  (empty: only public repositories are written there; see --public)"
         say(f"  site      {settings.site / 'index.html'}{hint}")
-    say(f"  ant       {settings.hands} hands, workspaces in {settings.work_folder}")
+    say(
+        f"  ant       {settings.hands} {'hand' if settings.hands == 1 else 'hands'}, workspaces in {settings.work_folder}"
+    )
     say(f"  listening {door.settings.url}")
     say(f"  log in    {door.login_link()}  (works once, for ten minutes)")
     if settings.host not in LOOPBACK:
@@ -277,5 +284,4 @@ def command(verbose: bool, public: bool, **given: Any) -> None:
     settings = read_settings(given)
     for sentence in misspelt(os.environ):
         click.echo(f"warning: {sentence}", err=True)
-    click.echo("formicary serves:")
     anyio.run(serve, settings)

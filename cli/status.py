@@ -9,6 +9,7 @@ import click
 
 from formicary.cli.client import REQUESTS, Api, Json, connected
 from formicary.cli.format import COLOURS, age, as_json, one_line, state, table, took
+from formicary.cli.params import REQUEST
 
 RUNNING: Final = ("READY", "STARTED", "EXECUTING")
 WAITING: Final = ("PENDING", "PAUSED", "MANUAL_APPROVAL_REQUIRED")
@@ -124,7 +125,7 @@ def _task(task: Json) -> tuple[str, ...]:
 
 
 @click.command(short_help="What runs, what waits and why, what has ended.")
-@click.argument("request_id", metavar="[REQUEST]", required=False, type=click.IntRange(1))
+@click.argument("request_id", metavar="[REQUEST]", required=False, type=REQUEST)
 @click.option("--json", "json_wanted", is_flag=True, help="As JSON.")
 @connected
 def command(api: Api, request_id: int | None, json_wanted: bool) -> None:

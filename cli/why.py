@@ -6,10 +6,11 @@ import click
 
 from formicary.cli.client import REQUESTS, Api, connected
 from formicary.cli.format import as_json, harmless, state
+from formicary.cli.params import REQUEST
 
 
 @click.command(short_help="Say why a request waits, or is where it is.")
-@click.argument("request_id", metavar="REQUEST", type=click.IntRange(1))
+@click.argument("request_id", metavar="REQUEST", type=REQUEST)
 @click.option("--json", "json_wanted", is_flag=True, help="As JSON.")
 @connected
 def command(api: Api, request_id: int, json_wanted: bool) -> None:

@@ -41,7 +41,7 @@ def _others() -> Iterator[int]:
 
 
 def _in_session(pid: int, session: int) -> bool:
-    """Whether a process that is alive belongs to this session."""
+    """Whether a process is alive and of that session."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:

@@ -218,7 +218,10 @@ def login_link(output: Path) -> str:
 def pages(output: Path) -> None:
     say("The pages")
     click.echo(f"as files  {FOLDER / 'site' / 'index.html'}  (need no server)")
-    click.echo(f"live      {login_link(output)}  (works once, while the server runs)")
+    if os.environ.get("KEEP"):
+        click.echo(f"live      {login_link(output)}  (works once)")
+    else:
+        click.echo("live      KEEP=1 make demo leaves the server running, and prints its link")
 
 
 def keep_serving() -> None:
@@ -261,7 +264,7 @@ def main() -> None:
             keep_serving()
     if not (FOLDER / "site" / "index.html").is_file():
         fail("the static pages were not written")
-    click.echo(f"\ndone in {time.monotonic() - began:.1f} s; the server has ended. KEEP=1 make demo leaves it serving.")
+    click.echo(f"\ndone in {time.monotonic() - began:.1f} s; the server has ended.")
 
 
 def interrupted(_number: int, _frame: object) -> None:

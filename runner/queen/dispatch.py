@@ -70,8 +70,6 @@ class Dispatcher:
     limits: Limits = field(default_factory=Limits)
     watch_lease: Callable[[Lease], None] = lambda lease: None
     reshape: Callable[[Plan], Plan] = lambda plan: plan
-    paused: bool = False
-    """Draining: nothing new is admitted, what runs goes on."""
     _looked: tuple[float, Admitted] | None = None
 
     @property
@@ -188,7 +186,7 @@ class Dispatcher:
     def _admissions(self) -> list[Job]:
         board, ants = self.board, self.board.ants()
         free = sum(ant.free for ant in ants)
-        if self.paused or not board.waiting or not free:
+        if not board.waiting or not free:
             return []
         heads, more = board.heads(free)
         admitted = admit(heads, board.running(), self.limits, ants, self._now())

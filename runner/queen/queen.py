@@ -96,6 +96,7 @@ class Queen:
         self.when_owed: Callable[[], None] = lambda: None
         """Called when something is owed to the outside."""
         self._engine.when_owed = lambda: self.when_owed()
+        self._running = False
         self.clockwork = Clockwork(store, sources, self._timers, clock, self.created)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -105,7 +106,12 @@ class Queen:
             self.clockwork.look()
             group.start_soon(self._dispatcher.run, name="dispatcher")
             group.start_soon(self._timers.run, name="timers")
+            self._running = True
             task_status.started()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self._running = False
 
     # What may be asked of her
 
@@ -210,18 +216,14 @@ class Queen:
 
     def health(self) -> dict[str, str]:
         """Part → "" if it is well, else what is wrong with it."""
-        return {"queen": "", "ants": "" if self._board.workers else "no ant is there"}
+        return {
+            "queen": "" if self._running else "she is not there",
+            "ants": "" if self._board.workers else "no ant is there",
+        }
 
     def busy(self) -> int:
         """How many executions have not ended."""
         return len(self._board.live)
-
-    async def drain(self) -> None:
-        """Admit nothing new and return once nothing runs; bound it with a scope."""
-        self._dispatcher.paused = True
-        with self.changes.subscribe() as news:
-            while self._board.live:
-                await news.next()
 
     # Within
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import stat
@@ -40,7 +41,8 @@ def check(folder: Path) -> list[Finding]:
         with closing(open_query_only(folder)) as connection:
             findings += [look(connection) for look in _LOOKS]
     except sqlite3.Error as error:
-        findings.append(Finding("database", False, f"The database cannot be read ({error}); restore it from a backup."))
+        remedy = "restore it from a backup" if os.access(folder, os.W_OK) else f"let its user write to {folder}"
+        findings.append(Finding("database", False, f"The database cannot be read ({error}); {remedy}."))
     return findings
 
 

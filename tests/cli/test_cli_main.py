@@ -143,3 +143,11 @@ def test_no_color_is_honoured(monkeypatch):
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("TERM", "xterm")
     assert main.colour() is None
+
+
+@pytest.mark.parametrize("command", ["logs", "status", "why", "cancel"])
+@pytest.mark.parametrize("word", ["x", "0", "-1", "9" * 30, "1.5"])
+def test_a_request_is_a_number(formicary, command, word):
+    said = formicary(command, "--", word)
+    assert said.code == 2
+    assert "is no request; `formicary status` shows their numbers" in said.err

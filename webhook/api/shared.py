@@ -39,10 +39,6 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Nothing(Body):
-    """No body, or an empty object."""
-
-
 class View(BaseModel):
     model_config = ConfigDict(frozen=True)
 
