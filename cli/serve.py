@@ -226,9 +226,8 @@ def _welcome(house: House, door: Door, say: Any) -> None:
         public = any(one.visibility == "public" for one in house.store.read().repositories())
         hint = "" if public else "  (empty: only public repositories are written there; see --public)"
         say(f"  site      {settings.site / 'index.html'}{hint}")
-    say(
-        f"  ant       {settings.hands} {'hand' if settings.hands == 1 else 'hands'}, workspaces in {settings.work_folder}"
-    )
+    hands = "1 hand" if settings.hands == 1 else f"{settings.hands} hands"
+    say(f"  ant       {hands}, workspaces in {settings.work_folder}")
     say(f"  listening {door.settings.url}")
     say(f"  log in    {door.login_link()}  (works once, for ten minutes)")
     if settings.host not in LOOPBACK:
