@@ -49,11 +49,62 @@ class RefFilter(Shape):
     every_commit: bool = False
 
 
+PullRequestType = Literal[
+    "opened", "synchronize", "reopened", "closed", "labeled", "unlabeled", "ready_for_review", "edited"
+]
+"""What can happen to a pull request, as GitHub's `action` calls it."""
+
+
+class PullRequestFilter(Shape):
+    """Which events of pull requests are wanted. Globs as in .gitignore; empty means every one.
+
+    `branches` are base branches, the ones to merge into.
+    """
+
+    branches: tuple[str, ...] = ()
+    types: tuple[PullRequestType, ...] = ("opened", "synchronize", "reopened")
+    paths: tuple[str, ...] = ()
+    paths_ignore: tuple[str, ...] = ()
+
+
 class Triggers(Shape):
-    """What starts the job; None = this trigger is not there. Local repositories make no difference between the two."""
+    """What starts the job; None = this trigger is not there. Local repositories tell no `commit` from a `push`."""
 
     commit: RefFilter | None = None
     push: RefFilter | None = None
+    pull_request: PullRequestFilter | None = None
+
+
+class Hook(Shape):
+    """The key `webhook`: where to POST the event at every state change. Texts may hold tokens of secrets."""
+
+    url: str
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    query: Mapping[str, str] = Field(default_factory=dict)
+
+
+class Notify(Shape):
+    """One channel of `notify`; `urls` are Apprise's. Without `when` the Go original tells of every end, and so do we."""
+
+    channel: Literal["email", "slack", "urls"]
+    recipients: tuple[str, ...]
+    when: Literal["always", "onSuccess", "onFailure", "onChange", "never"] = "always"
+
+
+class Status(Shape):
+    """How the job shows on its commit. Without `context` it is `formicary/<job>`."""
+
+    context: str = ""
+    per_task: bool = False
+    enabled: bool = True
+
+
+class Retention(Shape):
+    """How long the job's ended requests are kept, by their end, in seconds; None = as long as the server's setting."""
+
+    completed: float | None = None
+    failed: float | None = None
+    cancelled: float | None = None
 
 
 class Backoff(Shape):
@@ -226,6 +277,10 @@ class TaskDefinition(Shape):
     tags: tuple[str, ...] = ()
     artifacts: Artifacts = Artifacts()
     cache: tuple[Cache, ...] = ()
+    webhook: Hook | None = None
+    notify: tuple[Notify, ...] = ()
+    secrets: tuple[str, ...] | None = None
+    """Which secret configs it may see; None = those that its text names (`names.secrets_of`)."""
     tainted_variables: tuple[str, ...] = ()
     """Those of `variables` that were made from something outsiders can write."""
 
@@ -256,6 +311,10 @@ class JobDefinition(Shape):
     timeout: float = DEFAULT_JOB_TIMEOUT
     retry: Retry = Retry()
     tags: tuple[str, ...] = ()
+    webhook: Hook | None = None
+    notify: tuple[Notify, ...] = ()
+    status: Status = Status()
+    retention: Retention = Retention()
     tasks: tuple[TaskDefinition, ...] = ()
     tainted_variables: tuple[str, ...] = ()
     """Those of `job_variables` that were made from something outsiders can write."""
