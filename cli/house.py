@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -28,17 +27,15 @@ from formicary.runner.core.errors import SetupError
 from formicary.runner.core.execution import Plan
 from formicary.runner.publish import Publisher
 from formicary.runner.publish.outbox import Outbox
-from formicary.runner.queen.board import Live
 from formicary.runner.queen.keeping import Gone, Keeping, Retention
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.queen import EMBEDDED, Queen, QueenSettings
 from formicary.runner.queen.sources import Sources
+from formicary.runner.queen.told import Effect, Told
 from formicary.runner.store import Store
 from formicary.runner.store.sqlite import open_store
 
 log = logging.getLogger("formicary")
-
-Effect = Callable[[Live], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class Outside:
     """What a request's changes are told to: a publisher, and what is owed to it of each request."""
 
     publisher: Publisher
-    effect: Effect
+    effect: Effect | None = None
     start: Callable[[], Awaitable[None]] | None = None
     """Brings it up to date when the process starts."""
     gone: Gone | None = None
@@ -128,10 +125,10 @@ async def open_house(
         stack.push_async_callback(executors.aclose)
         bus = MemoryBus()
         told = list(outside(store, logs)) if outside else []
-        effects = {one.publisher.kind: one.effect for one in told}
-        queen = Queen(store, bus, logs, sources, QueenSettings(url=url, effects=effects, reshape=reshape))
+        effects = Told([one.effect for one in told if one.effect is not None])
+        queen = Queen(store, bus, logs, sources, QueenSettings(url=url, told=effects, reshape=reshape))
         outbox = Outbox(store, [one.publisher for one in told], time.time)
-        queen.when_owed = outbox.wake
+        store.when_owed(outbox.wake)
         reconciler = Reconciler(
             store,
             sources,
@@ -139,6 +136,7 @@ async def open_house(
             created=queen.created,
             registered=queen.registered,
             poll=settings.poll,
+            told=effects,
         )
         ant = Ant(bus, executors, objects, settings.work_folder, ant_settings(settings))
         group = await stack.enter_async_context(anyio.create_task_group())

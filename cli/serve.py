@@ -98,7 +98,7 @@ def _outside(settings: Settings) -> Any:
 
     def made(store: Store, logs: Logs) -> Sequence[Outside]:
         publisher = SitePublisher(store, folder, logs.folder)
-        return [Outside(publisher, site_effect(store), start=publisher.publish_all, gone=publisher.prune)]
+        return [Outside(publisher, site_effect, start=publisher.publish_all, gone=publisher.prune)]
 
     return made
 

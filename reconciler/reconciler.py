@@ -23,6 +23,7 @@ from formicary.runner.core.records import Definition, JobRequest, Repository
 from formicary.runner.queen.changes import Change, Changes
 from formicary.runner.queen.requests import store_request, version_of
 from formicary.runner.queen.sources import Sources
+from formicary.runner.queen.told import Told
 from formicary.runner.store import Store, Tx
 
 log = logging.getLogger("formicary.reconciler")
@@ -58,6 +59,7 @@ class Reconciler:
         created: Callable[[Iterable[JobRequest]], Awaitable[None]],
         registered: Callable[[Iterable[Definition]], None],
         poll: float = 10.0,
+        told: Told | None = None,
     ) -> None:
         self._store = store
         self._sources = sources
@@ -65,6 +67,7 @@ class Reconciler:
         self._created = created
         self._registered = registered
         self._poll = poll
+        self._told = told or Told()
         self._watched: dict[int, Watched] = {}
         self._limiter = anyio.CapacityLimiter(IN_FLIGHT)
         self._group: TaskGroup | None = None
@@ -173,7 +176,7 @@ class Reconciler:
         reader = self._store.read()
         seen = reader.refs(repository.id)
         found = await anyio.to_thread.run_sync(look, self._sources, repository, seen)
-        made, definitions = await self._store.write(lambda tx: _agree(tx, repository, found))
+        made, definitions = await self._store.write(lambda tx: _agree(tx, repository, found, self._told))
         watched.fingerprint = "" if found.more or found.troubles else fingerprint
         if made:
             await self._created(made)
@@ -195,11 +198,15 @@ class Reconciler:
         self._changes.publish(Change("repository", repository.organization_id, repository.id))
 
 
-def _agree(tx: Tx, repository: Repository, found: Look) -> tuple[list[JobRequest], list[Definition]]:
+def _agree(tx: Tx, repository: Repository, found: Look, told: Told) -> tuple[list[JobRequest], list[Definition]]:
     """Within one change: make the store say what the look found."""
     tx.put_refs([move.seen(repository.id) for move in found.moves])
-    asked = [store_request(tx, ask.loaded, ask.new.commit, ask.new) for ask in found.asks]
-    made = [request for request, new in asked if new]
+    made: list[JobRequest] = []
+    for ask in found.asks:
+        request, new = store_request(tx, ask.loaded, ask.new.commit, ask.new)
+        if new:
+            made.append(request)
+            told.created(tx, request, ask.loaded.definition)
     definitions = _register(tx, repository, found)
     synced = {} if found.definitions is None else {"synced_commit": found.head, "synced_at": tx.now}
     state = {"state": "ok" if found.head or found.moves or repository.synced_commit else "empty"}

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import anyio.to_thread
 
-from formicary.runner.core.records import JobRequest
+from formicary.runner.core.states import TERMINAL
+from formicary.runner.queen.told import Moment, Owed
 from formicary.site.source import public
 from formicary.site.writer import Readable, SiteWriter
-
-
-class HasRequest(Protocol):
-    """What the queen knows of a run when it owes something."""
-
-    @property
-    def request(self) -> JobRequest: ...
 
 
 class SitePublisher:
@@ -46,13 +40,10 @@ class SitePublisher:
             await anyio.to_thread.run_sync(self.writer.prune, tuple(request_ids))
 
 
-def site_effect(store: Readable) -> Callable[[HasRequest], Mapping[str, Any] | None]:
+def site_effect(moment: Moment) -> Iterator[Owed]:
     """What is owed to the site when a request has ended: nothing, unless its repository is public."""
-
-    def effect(ended: HasRequest) -> Mapping[str, Any] | None:
-        request = ended.request
-        if request.repository_id is None or not public(store.read().repository(request.repository_id)):
-            return None
-        return {"request_id": request.id}
-
-    return effect
+    request = moment.request
+    if moment.state not in TERMINAL or request.repository_id is None:
+        return
+    if public(moment.tx.repository(request.repository_id)):
+        yield Owed(SitePublisher.kind, f"request:{request.id}", {"request_id": request.id})

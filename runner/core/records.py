@@ -39,8 +39,11 @@ class SyncState(StrEnum):
 
 
 class Repository(Record):
-    """A repository that is watched. `path` is where git reads it; `state` is ok, empty or unavailable. `pinned`: the
-    operator named the tracked branch."""
+    """A repository that is watched. `path` is where git reads it: the repository itself, or the mirror of the remote at
+    `url` (which never holds a password). `state` is ok, empty or unavailable. `pinned`: the operator named the tracked
+    branch. `forge`: whose hooks and statuses it has ("github", or "" for bare git); `slug` is its name there
+    (owner/name), `api_url` the API's base (empty: the forge's own). `poll`: seconds between looks (None: the server's).
+    `fork_policy`: what becomes of pull requests from forks (ask, first_time, refuse)."""
 
     id: int
     organization_id: str = DEFAULT_ORGANIZATION
@@ -49,6 +52,12 @@ class Repository(Record):
     tracked_branch: str = ""
     pinned: bool = False
     visibility: str = "private"
+    url: str = ""
+    forge: str = ""
+    slug: str = ""
+    api_url: str = ""
+    poll: float | None = None
+    fork_policy: str = "ask"
     state: str = "ok"
     error: str = ""
     seen_at: float | None = None
@@ -207,7 +216,8 @@ class Artifact(Record):
 
 
 class OutboxEntry(Record):
-    """An effect outside that is owed. The newest entry of a (kind, key) stands for the older ones."""
+    """An effect outside that is owed. The newest entry of a (kind, key) stands for the older ones. `due_at`: not before
+    then; `created_at`: owed since; `dead`: given up until somebody resends it."""
 
     id: int = 0
     organization_id: str = DEFAULT_ORGANIZATION
@@ -215,6 +225,7 @@ class OutboxEntry(Record):
     key: str
     payload: Mapping[str, Any] = Field(default_factory=dict)
     attempts: int = 0
+    created_at: float = 0.0
     due_at: float = 0.0
     error: str = ""
     dead: bool = False

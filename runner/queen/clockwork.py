@@ -19,6 +19,7 @@ from formicary.runner.core.records import Definition, JobRequest, NewRequest, Re
 from formicary.runner.queen.requests import checked_params
 from formicary.runner.queen.sources import Sources, git_params, tainted_names
 from formicary.runner.queen.timers import Timers
+from formicary.runner.queen.told import Told
 from formicary.runner.store import Store, Tx
 
 log = logging.getLogger("formicary.queen")
@@ -36,12 +37,14 @@ class Clockwork:
         timers: Timers,
         clock: Callable[[], float],
         created: Callable[[Iterable[JobRequest]], Awaitable[None]],
+        told: Told,
     ) -> None:
         self._store = store
         self._sources = sources
         self._timers = timers
         self._clock = clock
         self._created = created
+        self._told = told
         self._armed: dict[int, tuple[str, float]] = {}
 
     def look(self, definitions: Iterable[Definition] | None = None) -> None:
@@ -97,7 +100,10 @@ class Clockwork:
 
         def change(tx: Tx) -> list[JobRequest]:
             tx.set_cron_last(definition.id, now)
-            return [request for one in new for request, fresh in [tx.create_request(one)] if fresh]
+            made = [request for one in new for request, fresh in [tx.create_request(one)] if fresh]
+            for request in made:
+                self._told.created(tx, request, job)
+            return made
 
         await self._created(await self._store.write(change))
 

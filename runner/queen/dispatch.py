@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import anyio
 
+from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import ERR_DEFINITION, ERR_LOST, DefinitionError, WorldError
 from formicary.runner.core.execution import (
     AntLost,
@@ -34,6 +35,7 @@ from formicary.runner.queen.board import Board, Claim, Live, Offered, Worker, ne
 from formicary.runner.queen.changes import Change
 from formicary.runner.queen.engine import Engine, Step, definition_result
 from formicary.runner.queen.orders import make_order, render_plan
+from formicary.runner.queen.told import Moment
 from formicary.runner.store import Tx
 
 log = logging.getLogger("formicary.queen")
@@ -65,6 +67,7 @@ class _Start:
 class Dispatcher:
     engine: Engine
     versions: Callable[[int], Version | None]
+    job_of: Callable[[int], JobDefinition | None]
     lease_seconds: float
     url: str
     limits: Limits = field(default_factory=Limits)
@@ -261,8 +264,8 @@ class Dispatcher:
             if run and attempt and start.worker:
                 event = Claimed(attempt.id, attempt.fence, start.worker.ant.ant_id)
                 tx.set_lease(self._lease(start.live, event, run.name, tx.now))
-        if execution.ended_at is not None and start.live:
-            self.engine.owe(tx, start.live)
+        if start.live:
+            self.engine.note(tx, start.live, None, execution)
         return Step(execution, start.orders, True)
 
     def _claim_first(self, tx: Tx, start: _Start, live: Live, execution: Execution) -> Execution:
@@ -309,6 +312,8 @@ class Dispatcher:
             now = tx.request(request.id)
             if now is not None and now.state is State.PENDING:
                 tx.end_request(request.id, state, reason=reason, error_code=code, error_message=message)
+                ended = tx.request(request.id) or now
+                self.engine.told.note(Moment(tx, ended, state, self.job_of(request.version_id)))
 
         await self.engine.store.write(change)
         self.board.unqueue(request.id)

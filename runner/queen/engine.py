@@ -7,9 +7,9 @@ made again from what the store says (`outstanding`), so whatever is obeyed twice
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -39,6 +39,7 @@ from formicary.runner.queen.changes import Change, Changes
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.orders import render_task
 from formicary.runner.queen.timers import Timers
+from formicary.runner.queen.told import Moment, Told
 from formicary.runner.store import Store, Tx
 
 log = logging.getLogger("formicary.queen")
@@ -66,14 +67,11 @@ class Engine:
     logs: Logs
     timers: Timers
     clock: Callable[[], float]
-    effects: Mapping[str, Callable[[Live], Mapping[str, Any] | None]] = field(default_factory=dict)
-    """What is owed to the outside when a request has changed its state: kind → payload (None = nothing)."""
+    told: Told = field(default_factory=Told)
     url: str = ""
     wake: anyio.Event = field(default_factory=anyio.Event)
     mail: list[tuple[int, Event]] = field(default_factory=list)
     """Events that were met where nobody could wait for the disk; the dispatcher feeds them first."""
-
-    when_owed: Callable[[], None] = lambda: None
 
     def ring(self) -> None:
         """Wake the dispatcher."""
@@ -119,7 +117,7 @@ class Engine:
         execution, orders = self.advance(before, live.plan, events, live.seed, tx.now)
         if execution is before:
             return Step(before)
-        self.save(tx, live, execution, events)
+        self.save(tx, live, before, execution, events)
         return Step(execution, orders, True)
 
     @staticmethod
@@ -132,20 +130,19 @@ class Engine:
             orders.extend(more)
         return execution, tuple(orders)
 
-    def save(self, tx: Tx, live: Live, execution: Execution, events: Sequence[Event]) -> None:
+    def save(self, tx: Tx, live: Live, before: Execution, execution: Execution, events: Sequence[Event]) -> None:
         tx.save_execution(execution)
+        self.note(tx, live, before, execution)
         if execution.state in TERMINAL:
-            self.owe(tx, live)
             return
         for event in events:
             if isinstance(event, (Finished, AntLost, OfferReturned)):
                 tx.drop_lease(event.task_execution_id)
 
-    def owe(self, tx: Tx, live: Live) -> None:
-        for kind, payload_of in self.effects.items():
-            payload = payload_of(live)
-            if payload is not None:
-                tx.owe(kind, f"request:{live.request.id}", payload)
+    def note(self, tx: Tx, live: Live, before: Execution | None, execution: Execution) -> None:
+        """Within a change: owe what this step is to be told of."""
+        if self.told.effects:
+            self.told.note(Moment(tx, live.request, execution.state, live.plan.definition, execution, before))
 
     def obey(self, live: Live, step: Step) -> None:
         """After the commit: carry out the orders and tell who watches."""
@@ -159,8 +156,6 @@ class Engine:
                 log.exception("an order of execution %d could not be carried out: %r", execution.id, order)
         self._tell(live, execution)
         self.ring()
-        if self.effects and execution.state in TERMINAL:
-            self.when_owed()
 
     def _obey_one(self, live: Live, execution: Execution, order: Order) -> None:
         match order:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from anyio.abc import TaskStatus
@@ -37,7 +37,8 @@ from formicary.runner.queen.orders import render_plan
 from formicary.runner.queen.requests import Requests
 from formicary.runner.queen.sources import Sources
 from formicary.runner.queen.timers import Timers
-from formicary.runner.store import Store
+from formicary.runner.queen.told import Told
+from formicary.runner.store import Store, Tx
 
 log = logging.getLogger("formicary.queen")
 
@@ -50,14 +51,14 @@ OWN_TOKEN: Final = re.compile(r"fmy_[A-Za-z0-9_-]{20,}")
 
 @dataclass(frozen=True, slots=True)
 class QueenSettings:
-    """`lease_seconds`: how long an ant may be silent. `effects`: what is owed outside when a request has ended.
+    """`lease_seconds`: how long an ant may be silent. `told`: what is owed to the outside when a request has changed.
     `reshape`: what a local run leaves out of a plan."""
 
     url: str = ""
     lease_seconds: float = 30.0
     limits: Limits = field(default_factory=Limits)
     reshape: Callable[[Plan], Plan] = lambda plan: plan
-    effects: Mapping[str, Callable[[Live], Mapping[str, Any] | None]] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
 
 
 class Queen:
@@ -80,24 +81,23 @@ class Queen:
         self._board = Board()
         self._versions: OrderedDict[int, tuple[Version, JobDefinition | None]] = OrderedDict()
         self._engine = Engine(
-            store, bus, self._board, self.changes, logs, self._timers, clock, settings.effects, settings.url
+            store, bus, self._board, self.changes, logs, self._timers, clock, settings.told, settings.url
         )
         self._desk = QueensDesk(self._engine, settings.lease_seconds)
         self._dispatcher = Dispatcher(
             self._engine,
             self.version,
+            self._job,
             settings.lease_seconds,
             settings.url,
             settings.limits,
             watch_lease=self._desk.watch,
             reshape=settings.reshape,
         )
-        self._requests = Requests(store, sources, self._job)
-        self.when_owed: Callable[[], None] = lambda: None
-        """Called when something is owed to the outside."""
-        self._engine.when_owed = lambda: self.when_owed()
+        self.told = settings.told
+        self._requests = Requests(store, sources, self._job, settings.told)
         self._running = False
-        self.clockwork = Clockwork(store, sources, self._timers, clock, self.created)
+        self.clockwork = Clockwork(store, sources, self._timers, clock, self.created, settings.told)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Take up what was going on, then go on until the scope is left."""
@@ -185,7 +185,7 @@ class Queen:
                 f"request {request_id} had secret parameters, which are forgotten at its end; submit it anew"
             )
         keep = failed and not hard
-        reopened = await self.store.write(lambda tx: tx.reopen_request(request_id, keep=keep, by=by))
+        reopened = await self.store.write(lambda tx: self._reopen(tx, request_id, keep=keep, by=by))
         await self.created([reopened])
         return reopened
 
@@ -271,6 +271,11 @@ class Queen:
             return False
         await self._dispatcher.end_waiting(request, State.SKIPPED, "", "", reason="its skip_if is true")
         return True
+
+    def _reopen(self, tx: Tx, request_id: int, *, keep: bool, by: str) -> JobRequest:
+        request = tx.reopen_request(request_id, keep=keep, by=by)
+        self.told.created(tx, request, self._job(request.version_id))
+        return request
 
     def _must_have(self, request_id: int) -> JobRequest:
         request = self.store.read().request(request_id)

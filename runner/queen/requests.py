@@ -14,6 +14,7 @@ from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, SyncState, Version
 from formicary.runner.queen.ask import Ask
 from formicary.runner.queen.sources import Sources, tainted_names
+from formicary.runner.queen.told import Told
 from formicary.runner.store import Reader, Store, Tx
 
 
@@ -33,10 +34,13 @@ class Found:
 class Requests:
     """`job_of` gives the definition of a stored version, as it was loaded."""
 
-    def __init__(self, store: Store, sources: Sources, job_of: Callable[[int], JobDefinition | None]) -> None:
+    def __init__(
+        self, store: Store, sources: Sources, job_of: Callable[[int], JobDefinition | None], told: Told
+    ) -> None:
         self._store = store
         self._sources = sources
         self._job_of = job_of
+        self._told = told
 
     async def submit(self, ask: Ask) -> tuple[JobRequest, bool]:
         """Store the request, or find the one with the same live user_key (False).
@@ -49,10 +53,16 @@ class Requests:
         if found is None:
             found = await anyio.to_thread.run_sync(self._find, ask)
         new = new_request(found, ask)
-        loaded = found.loaded
-        if loaded is None:
-            return await self._store.write(lambda tx: tx.create_request(new))
-        return await self._store.write(lambda tx: store_request(tx, loaded, found.commit, new))
+        return await self._store.write(lambda tx: self._create(tx, found, new))
+
+    def _create(self, tx: Tx, found: Found, new: NewRequest) -> tuple[JobRequest, bool]:
+        if found.loaded is None:
+            request, fresh = tx.create_request(new)
+        else:
+            request, fresh = store_request(tx, found.loaded, found.commit, new)
+        if fresh:
+            self._told.created(tx, request, found.job)
+        return request, fresh
 
     def _find(self, ask: Ask) -> Found:
         return self._registered(ask, known=False) or self._at_commit(ask)

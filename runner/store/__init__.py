@@ -273,6 +273,10 @@ class Tx(Reader, Protocol):
 class Store(Protocol):
     epoch: int
 
+    def when_owed(self, call: Callable[[], None]) -> None:
+        """Call this, on the loop that wrote, after each commit that owes something to the outside."""
+        ...
+
     async def write(self, change: Callable[[Tx], T]) -> T:
         """Run `change` and return its result once it is on disk."""
         ...

@@ -61,6 +61,8 @@ class Overlay:
         self.executions: dict[int, Execution] = {}
         self.gone: set[int] = set()
         self.newest_request = 0
+        self.owed = False
+        """Whether something is owed to the outside."""
 
     def absorb(self, newer: Overlay) -> None:
         """A change of this batch is kept."""
@@ -68,6 +70,7 @@ class Overlay:
         self.executions.update(newer.executions)
         self.gone |= newer.gone
         self.newest_request = max(self.newest_request, newer.newest_request)
+        self.owed = self.owed or newer.owed
 
     def commit(self, memory: Memory) -> None:
         """The batch is on disk. Executions that have ended are not asked for again soon."""

@@ -21,6 +21,7 @@ from formicary.runner.core.records import (
     Version,
 )
 from formicary.runner.store import rows
+from formicary.runner.store.cache import Overlay
 from formicary.runner.store.reader import SqliteReader
 from formicary.runner.store.rows import Shape, changed
 from formicary.runner.store.sql import SQL
@@ -34,6 +35,7 @@ class CatalogueTx(SqliteReader):
     """Writes of the catalogue."""
 
     now: float
+    learnt: Overlay
 
     def _add(self, shape: Shape[R], name: str, record: R) -> R:
         """Insert it; the same record with its new id."""
@@ -138,8 +140,9 @@ class CatalogueTx(SqliteReader):
         due_at: float = 0.0,
         organization_id: str = DEFAULT_ORGANIZATION,
     ) -> None:
-        values = {"kind": kind, "key": key, "due_at": due_at, "organization_id": organization_id}
+        values = {"kind": kind, "key": key, "due_at": due_at, "organization_id": organization_id, "now": self.now}
         self._execute(SQL["owe"], {**values, "payload": rows.to_json(payload)})
+        self.learnt.owed = True
 
     def settle(self, entry_id: int) -> None:
         self._execute(SQL["settle"], {"id": entry_id})

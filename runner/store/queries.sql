@@ -372,9 +372,11 @@ SELECT {outbox.columns} FROM outbox ORDER BY id DESC LIMIT :limit OFFSET :offset
 
 -- name: owe
 -- Add an effect. The older one of its key goes; the new one gets a new id, so that a late `settle` of the older one
--- cannot take it away.
-INSERT OR REPLACE INTO outbox (organization_id, kind, key, due_at, payload)
-VALUES (:organization_id, :kind, :key, :due_at, :payload)
+-- cannot take it away. It is owed since the older one was, and not later than that one would have been first tried.
+INSERT OR REPLACE INTO outbox (organization_id, kind, key, created_at, due_at, payload)
+SELECT :organization_id, :kind, :key, ifnull(min(created_at), :now),
+    min(:due_at, ifnull(min(CASE WHEN attempts = 0 THEN due_at END), :due_at)), :payload
+FROM outbox WHERE organization_id = :organization_id AND kind = :kind AND key = :key
 
 -- name: settle
 -- An effect is done.

@@ -41,7 +41,13 @@ def _pinned(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 3
+@MIGRATIONS(name="4 remote repositories")
+def _remote(db: Database) -> None:
+    for statement in _statements("schema_4.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 4
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

@@ -52,6 +52,9 @@ class SqliteStore:
         """How many transactions were committed since the store was opened."""
         return self._writer.commits
 
+    def when_owed(self, call: Callable[[], None]) -> None:
+        self._writer.when_owed = call
+
     async def write(self, change: Callable[[SqliteTx], T]) -> T:
         return await self._writer.write(change)
 

@@ -64,6 +64,9 @@ class Writer:
         self, connection: sqlite3.Connection, memory: Memory, *, epoch: int, clock: Callable[[], float]
     ) -> None:
         self.commits = 0
+        self.when_owed: Callable[[], None] = _nothing
+        """Called on the writers' loop, after a commit that owes something to the outside."""
+        self._owed = False
         self._connection = connection
         self._memory = memory
         self._epoch = epoch
@@ -115,7 +118,8 @@ class Writer:
             for job in batch:
                 if job.maintenance:
                     self._maintain(job)
-            _resolve(batch)
+            owed, self._owed = self._owed, False
+            _resolve(batch, self.when_owed if owed else _nothing)
             del batch, changes
         self._connection.close()
 
@@ -147,6 +151,7 @@ class Writer:
         else:
             self.commits += 1
             self._searched = searched
+            self._owed = overlay.owed
             overlay.commit(self._memory)
 
     def _refuse_old_epoch(self) -> None:
@@ -213,21 +218,26 @@ class Writer:
             job.error = _presentable(error)
 
 
-def _resolve(batch: list[_Job]) -> None:
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+def _resolve(batch: list[_Job], then: Callable[[], None]) -> None:
     """Tell those who wait, with one wake-up a loop."""
     loops: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
     for job in batch:
         loops.setdefault(job.loop, []).append(job)
     for loop, jobs in loops.items():
         try:
-            loop.call_soon_threadsafe(_resolve_all, jobs)
+            loop.call_soon_threadsafe(_resolve_all, jobs, then)
         except RuntimeError:
             continue  # this loop was closed: nobody waits there any more
 
 
-def _resolve_all(jobs: list[_Job]) -> None:
+def _resolve_all(jobs: list[_Job], then: Callable[[], None]) -> None:
     for job in jobs:
         job.resolve()
+    then()
 
 
 def _presentable(error: BaseException) -> BaseException:

@@ -12,6 +12,7 @@ from formicary.runner.core.definition import JobDefinition, Param, TaskDefinitio
 from formicary.runner.core.execution import ArtifactRef, Attempt, TaskRun
 from formicary.runner.core.records import Artifact, SyncState
 from formicary.runner.core.states import State
+from formicary.runner.queen.told import Moment
 from formicary.site import build, writer
 from formicary.site.badge import badge
 from formicary.site.links import StaticLink, slug
@@ -283,19 +284,17 @@ def test_badges_are_escaped_and_readable():
 async def test_the_outbox_reaches_the_site(nest, make_attempt):
     """What ends in a public repository is owed to the site; publishing it twice is harmless."""
     publisher = SitePublisher(nest.store, nest.site, nest.logs)
-    effect = site_effect(nest.store)
-
-    class Ended:
-        def __init__(self, request):
-            self.request = request
-
     shown = await simple(nest, await nest.definition(await nest.repository()), make_attempt)
     hidden = await simple(nest, await nest.definition(await nest.repository("burrow", "private")), make_attempt)
-    assert effect(Ended(hidden)) is None
-    payload = effect(Ended(shown))
-    assert publisher.kind == "site" and payload == {"request_id": shown.id}
+
+    def owed(request, state=State.COMPLETED):
+        return nest.store.write(lambda tx: list(site_effect(Moment(tx, request, state))))
+
+    assert await owed(hidden) == [] and await owed(shown, State.EXECUTING) == []
+    (one,) = await owed(shown)
+    assert one.kind == publisher.kind and one.payload == {"request_id": shown.id}
     for _ in range(2):
-        await publisher.publish("request:1", payload)
+        await publisher.publish(one.key, one.payload)
     assert (nest.site / f"requests/{shown.id}/index.html").exists()
     await publisher.publish_all()
     await publisher.prune([shown.id])

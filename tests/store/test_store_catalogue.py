@@ -232,6 +232,30 @@ async def test_the_newest_effect_of_a_key_stands_for_the_older(world):
     assert world.store.read().outbox().records == ()
 
 
+async def test_an_effect_replaced_before_its_first_try_is_not_put_off(world):
+    """D10: coalescing never moves a first try to later; a failed one's place is free."""
+    write = world.store.write
+    await write(lambda tx: tx.owe("status", "k", {"n": 1}, due_at=100.0))
+    await write(lambda tx: tx.owe("status", "k", {"n": 2}, due_at=200.0))
+    (entry,) = world.store.read().outbox().records
+    assert (entry.due_at, entry.payload) == (100.0, {"n": 2}) and entry.created_at > 0
+    await write(lambda tx: tx.defer(entry.id, due_at=900.0, error="away"))
+    await write(lambda tx: tx.owe("status", "k", {"n": 3}, due_at=50.0))
+    (entry,) = world.store.read().outbox().records
+    assert (entry.due_at, entry.attempts, entry.error) == (50.0, 0, "")
+
+
+async def test_whoever_tells_the_outside_hears_of_each_commit_that_owes(world):
+    heard = []
+    world.store.when_owed(lambda: heard.append(len(world.store.read().outbox().records)))
+    await world.store.write(lambda tx: None)
+    await world.store.write(lambda tx: tx.owe("status", "k", {}))
+    assert heard == [1], "after the commit, and only where something is owed"
+    with pytest.raises(ValueError):
+        await world.store.write(lambda tx: (tx.owe("status", "l", {}), int("x")))
+    assert heard == [1]
+
+
 async def test_effects_come_when_they_are_due_and_dead_letters_stay_visible(world):
     """D10: backoff and dead letters."""
     write, reader = world.store.write, world.store.read()
