@@ -84,7 +84,7 @@ class Hook(Shape):
 
 
 class Notify(Shape):
-    """One channel of `notify`; `urls` are Apprise's. Without `when` the Go original tells of every end, and so do we."""
+    """One channel of `notify`; `urls` are Apprise's. Without `when` every end is told, as in the Go original."""
 
     channel: Literal["email", "slack", "urls"]
     recipients: tuple[str, ...]
