@@ -8,12 +8,12 @@ back as it was and nobody can ask for a secret by writing its token into a commi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
-from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
+from formicary.runner.core.definition import JobDefinition, Shape, TaskDefinition, Value
 from formicary.runner.core.language.functions import text_of
 from formicary.runner.core.language.limits import SECRET_CLOSE, SECRET_OPEN
 
@@ -39,6 +39,10 @@ OUTSIDERS_WRITE: Final = frozenset(
         "CI_COMMIT_TAG",
     ]
 )
+_MENTIONED: Final = re.compile(r"\$\{?[#!]?([A-Za-z_][A-Za-z0-9_]*)")
+_SCRIPTS: Final = ("before_script", "script", "after_script")
+_NOT_ITS_OWN: Final = frozenset({"webhook", "notify", "secrets"})
+"""Fields of a task that the queen reads; the ant needs none of their secrets."""
 _SHELL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _FORBIDDEN: Final = re.compile(
     r"(?:PATH|HOME|LD_.*|BASH_ENV|ENV|IFS|PYTHON.*|NODE_OPTIONS|GIT_.*|DOCKER_.*)\Z", re.DOTALL
@@ -57,6 +61,8 @@ class Names:
     tainted: frozenset[str] = frozenset()
     secrets: Mapping[str, str] = field(default_factory=dict)
     ranks: Mapping[str, int] = field(default_factory=dict)
+    configs: frozenset[str] = frozenset()
+    """Those of `secrets` that are secret configs: a task sees only those that are its own (`secrets_of`)."""
 
     def rank(self, name: str) -> int:
         """-1 if the name is not there."""
@@ -72,6 +78,7 @@ class Names:
             self.tainted.difference(taken) | tainted.intersection(taken) | OUTSIDERS_WRITE.intersection(taken),
             self.secrets,
             {**self.ranks, **dict.fromkeys(taken, rank)},
+            self.configs,
         )
 
 
@@ -95,6 +102,56 @@ def fill(text: str, secrets: Mapping[str, str]) -> str:
     return SECRET_TOKEN.sub(lambda found: secrets.get(found[1], "") if found[1] else SECRET_OPEN, text)
 
 
+def secrets_in(*values: Any) -> frozenset[str]:
+    """Names of the secrets whose tokens stand anywhere in these texts, lists, mappings or shapes."""
+    return frozenset(name for value in values for name in _tokens(value))
+
+
+def _tokens(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if SECRET_OPEN in value:
+            yield from filter(None, SECRET_TOKEN.findall(value))
+        return
+    inner: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        inner = (*value, *value.values())
+    elif isinstance(value, (list, tuple)):
+        inner = value
+    elif isinstance(value, Shape):
+        inner = (field for _, field in value)
+    for each in inner:
+        yield from _tokens(each)
+
+
+def secrets_of(task: TaskDefinition, names: Names | None = None) -> frozenset[str]:
+    """Which secrets a rendered task may see: those of its `secrets`, else those that its text names.
+
+    Named is what a template puts in and, if `names` are given, what its scripts read as `$Name`. What `webhook` and
+    `notify` hold is not the task's: see `secrets_in`.
+    """
+    if task.secrets is not None:
+        return frozenset(task.secrets)
+    return secrets_named(task) | (secrets_in(*_mentioned(task, names)) if names is not None else frozenset())
+
+
+def secrets_named(task: TaskDefinition) -> frozenset[str]:
+    """The secrets whose tokens stand in a rendered task, whatever its `secrets` say."""
+    return secrets_in(*(value for name, value in task if name not in _NOT_ITS_OWN))
+
+
+def _mentioned(task: TaskDefinition, names: Names) -> Iterator[Value]:
+    """Values of the names that its scripts read as variables."""
+    text = "\n".join(item for name in _SCRIPTS for item in getattr(task, name))
+    values = _with_own(names, task).values
+    for name in set(_MENTIONED.findall(text)):
+        yield values.get(name)
+
+
+def _with_own(names: Names, task: TaskDefinition) -> Names:
+    """The attempt has rendered its variables anew; `names` may still hold those of the plan."""
+    return names.under(task.variables, frozenset(task.tainted_variables), TASK_VARIABLE) if task.variables else names
+
+
 def guarded(value: Value) -> Value:
     """The value with its own token characters written so that `fill` gives them back."""
     if isinstance(value, str):
@@ -113,6 +170,7 @@ def names_for(
     params: Mapping[str, Value],
     tainted_params: frozenset[str] = frozenset(),
     secrets: Mapping[str, str] | None = None,
+    configs: Mapping[str, str] | None = None,
     secret_params: frozenset[str] = frozenset(),
     outputs: Mapping[str, Mapping[str, Value]] | None = None,
     outputs_tainted: bool = False,
@@ -121,10 +179,12 @@ def names_for(
     """All names, the later ones winning: job_variables, params, variables of the task, outputs of finished tasks.
 
     Built-ins and secrets are shadowed by nothing. `secret_params` are those of `params` whose value is a secret;
-    `secrets` come from elsewhere. `job` is the planned definition, or None before there is one; `outputs` are in the
-    order in which their tasks ended, and each is there as `name` and as `task.name`.
+    `secrets` come from elsewhere; so do `configs`, the secret configs, of which a task sees only its own. `job` is the
+    planned definition, or None before there is one; `outputs` are in the order in which their tasks ended, and each is
+    there as `name` and as `task.name`.
     """
-    hidden = {**{name: text_of(params[name]) for name in secret_params if name in params}, **(secrets or {})}
+    mine = {name: text_of(params[name]) for name in secret_params if name in params} | dict(secrets or {})
+    hidden = mine | dict(configs or {})
     results = outputs or {}
     layers = _Layers(tainted_params)
     layers.add({task_type: dict(found) for task_type, found in results.items()}, TASK_RESULTS, outputs_tainted)
@@ -139,7 +199,7 @@ def names_for(
     layers.add(built_in, FIXED)
     tokens = {name: secret_token(name) if value else "" for name, value in hidden.items()}
     layers.add(tokens, FIXED, tainted=tainted_params & secret_params, made=True)
-    return Names(layers.values, frozenset(layers.tainted), hidden, layers.ranks)
+    return Names(layers.values, frozenset(layers.tainted), hidden, layers.ranks, frozenset(configs or ()))
 
 
 class _Layers:
@@ -179,11 +239,13 @@ def environment(names: Names, task: TaskDefinition) -> Environment:
     """What the task's process gets of these names, and over them what its `environment` says."""
     notes: list[str] = []
     found: dict[str, str] = {}
-    # The attempt has rendered its variables anew; `names` may still hold those of the plan.
-    if task.variables:
-        names = names.under(task.variables, frozenset(task.tainted_variables), TASK_VARIABLE)
+    names = _with_own(names, task)
+    unseen = names.configs - secrets_of(task, names) if names.configs else frozenset()
     for name, value in names.values.items():
-        if names.ranks.get(name) == TASK_RESULTS:
+        if names.ranks.get(name) == TASK_RESULTS or name in unseen:
+            continue
+        if unseen and (held := unseen & secrets_in(value)):
+            notes.append(_not_its_secret(name, min(held)))
             continue
         if why := _kept_out(name):
             notes.append(f"`{_shown(name)}` is not in the environment: {why}.")
@@ -195,6 +257,11 @@ def environment(names: Names, task: TaskDefinition) -> Environment:
         else:
             notes.append(f"`{_shown(name)}` is not in the environment: no shell can hold this name.")
     return _split(found, notes)
+
+
+def _not_its_secret(name: str, secret: str) -> str:
+    why = f"it holds the secret `{_shown(secret)}`, which this task does not name"
+    return f"`{_shown(name)}` is not in the environment: {why}; list it under `secrets`."
 
 
 def _as_variable(name: str, value: Value) -> str:
