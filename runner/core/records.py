@@ -166,8 +166,42 @@ class Lease(Record):
     deadline: float
 
 
+class PullRequest(Record):
+    """A pull request as its forge last told of it. `fork`: its head lies in another repository, `head_slug` (empty
+    where that was deleted). `updated_at` is the forge's own time; what it told before that is old news."""
+
+    repository_id: int
+    number: int
+    state: str = "open"
+    title: str = ""
+    author: str = ""
+    head_ref: str = ""
+    head_commit: str = ""
+    head_slug: str = ""
+    base_ref: str = ""
+    base_commit: str = ""
+    merge_commit: str = ""
+    fork: bool = False
+    draft: bool = False
+    labels: tuple[str, ...] = ()
+    updated_at: float = 0.0
+
+
+class Fact(Record):
+    """What a delivery says, whatever forge it came from. `event` is push, create, delete, pull_request, ping or other;
+    `refs` are the full names of those that moved. What cannot be read back (`pull_request`) is kept here."""
+
+    event: str = "other"
+    action: str = ""
+    slug: str = ""
+    refs: tuple[str, ...] = ()
+    sender: str = ""
+    pull_request: PullRequest | None = None
+
+
 class Delivery(Record):
-    """One call of a hook: what came, and what became of it. `body` is kept 30 days."""
+    """One call of a hook: what came, what it says (a `Fact` as plain data; empty where only refs are told), and what
+    became of it. `body` is kept 30 days."""
 
     id: int = 0
     organization_id: str = DEFAULT_ORGANIZATION
@@ -177,6 +211,7 @@ class Delivery(Record):
     event: str = ""
     body: str = ""
     body_digest: str = ""
+    fact: Mapping[str, Any] = Field(default_factory=dict)
     received_at: float = 0.0
     verdict: str = "accepted"
     reason: str = ""

@@ -37,6 +37,12 @@ def is_ancestor(reader: ObjectReader, ancestor: str, descendant: str, limit: int
     return any(commit.sha == ancestor for commit in ancestors(reader, descendant, oldest.time, limit))
 
 
+def merge_base(reader: ObjectReader, one: str, other: str, limit: int) -> str | None:
+    """The newest commit that both descend from, as far as `limit` commits of each show it."""
+    seen = {commit.sha for commit in ancestors(reader, one, 0, limit)}
+    return next((commit.sha for commit in ancestors(reader, other, 0, limit) if commit.sha in seen), None)
+
+
 def first_parents(reader: ObjectReader, start: str, limit: int) -> list[Commit]:
     """The chain of first parents, newest first, as long as it is there."""
     chain = [reader.commit(start)]

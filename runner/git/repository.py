@@ -160,6 +160,13 @@ class GitRepository:
         return history.is_ancestor(self._reader, ancestor, descendant, limit)
 
     @_guarded
+    def merge_base(self, one: str, other: str, *, limit: int = WALK_LIMIT) -> str | None:
+        """The newest commit that both descend from; None if there is none, or none is seen within the limit."""
+        self._must_have(one)
+        self._must_have(other)
+        return history.merge_base(self._reader, one, other, limit)
+
+    @_guarded
     def commits_between(self, before: str | None, after: str, *, limit: int = 100) -> list[Commit]:
         """What is new in `after`, oldest first, along first parents, the newest `limit` of them.
 

@@ -14,6 +14,7 @@ from formicary.runner.core.records import (
     Artifact,
     Definition,
     Delivery,
+    PullRequest,
     Record,
     Repository,
     SeenRef,
@@ -113,10 +114,17 @@ class CatalogueTx(SqliteReader):
         self._save_by_id(rows.DELIVERY, "save_delivery", delivery)
 
     def settle_deliveries(self, repository_id: int, requests: Mapping[str, int]) -> None:
-        for delivery in self._many(rows.DELIVERY, "accepted_deliveries", {"repository_id": repository_id}):
-            made = tuple(requests[ref] for ref in named_refs(delivery.body) if ref in requests)
+        for delivery in self.accepted_deliveries(repository_id):
+            if delivery.fact.get("pull_request"):
+                continue
+            made = tuple(
+                requests[ref] for ref in delivery.fact.get("refs") or named_refs(delivery.body) if ref in requests
+            )
             verdict, reason = ("handled", "") if made else ("coalesced", _COALESCED)
             self.save_delivery(changed(delivery, verdict=verdict, reason=reason, request_ids=made))
+
+    def put_pull_request(self, pull_request: PullRequest) -> None:
+        self._execute(SQL["put_pull_request"], rows.PULL_REQUEST.encode(pull_request))
 
     # Tokens
 

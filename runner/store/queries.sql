@@ -333,6 +333,19 @@ ON CONFLICT (forge, delivery_key) DO NOTHING RETURNING id
 UPDATE deliveries SET repository_id = :repository_id, verdict = :verdict, reason = :reason, request_ids = :request_ids
 WHERE id = :id
 
+-- name: delivery_of_body
+-- The first delivery of a repository with this body.
+SELECT {delivery.columns} FROM deliveries WHERE repository_id = :repository_id AND body_digest = :body_digest
+ORDER BY id LIMIT 1
+
+-- name: pull_request
+-- A pull request by its number.
+SELECT {pull_request.columns} FROM pull_requests WHERE repository_id = :repository_id AND number = :number
+
+-- name: put_pull_request
+-- A pull request as its forge tells of it.
+INSERT OR REPLACE INTO pull_requests ({pull_request.columns}) VALUES ({pull_request.values})
+
 -- name: accepted_deliveries
 -- Deliveries of a repository that nobody has looked at yet, oldest first.
 SELECT {delivery.columns} FROM deliveries WHERE repository_id = :repository_id AND verdict = 'accepted'

@@ -21,6 +21,7 @@ from formicary.runner.core.records import (
     Lease,
     OutboxEntry,
     Page,
+    PullRequest,
     Record,
     Repository,
     SeenRef,
@@ -259,6 +260,17 @@ class SqliteReader:
 
     def delivery_by_id(self, delivery_id: int) -> Delivery | None:
         return self._one(rows.DELIVERY, "delivery_by_id", {"id": delivery_id})
+
+    def delivery_of_body(self, repository_id: int, body_digest: str) -> Delivery | None:
+        return self._one(
+            rows.DELIVERY, "delivery_of_body", {"repository_id": repository_id, "body_digest": body_digest}
+        )
+
+    def accepted_deliveries(self, repository_id: int) -> list[Delivery]:
+        return self._many(rows.DELIVERY, "accepted_deliveries", {"repository_id": repository_id})
+
+    def pull_request(self, repository_id: int, number: int) -> PullRequest | None:
+        return self._one(rows.PULL_REQUEST, "pull_request", {"repository_id": repository_id, "number": number})
 
     def tokens(self) -> list[Token]:
         return self._many(rows.TOKEN, "tokens", {})

@@ -19,6 +19,7 @@ from formicary.runner.core.records import (
     Lease,
     NewRequest,
     OutboxEntry,
+    PullRequest,
     Record,
     Repository,
     SeenRef,
@@ -140,5 +141,6 @@ VERSION: Final = Shape(Version)
 ARTIFACT: Final = Shape(Artifact)
 DELIVERY: Final = Shape(Delivery)
 DELIVERY_HEAD: Final = Shape(Delivery, body="")
+PULL_REQUEST: Final = Shape(PullRequest)
 TOKEN: Final = Shape(Token)
 OUTBOX: Final = Shape(OutboxEntry)

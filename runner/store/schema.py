@@ -47,7 +47,13 @@ def _remote(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 4
+@MIGRATIONS(name="5 pull requests")
+def _pull_requests(db: Database) -> None:
+    for statement in _statements("schema_5.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 5
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

@@ -46,6 +46,7 @@ def _filled(text: str) -> str:
         artifact=rows.ARTIFACT,
         delivery=rows.DELIVERY,
         delivery_head=rows.DELIVERY_HEAD,
+        pull_request=rows.PULL_REQUEST,
         token=rows.TOKEN,
         outbox=rows.OUTBOX,
         live_states=", ".join(f"'{state}'" for state in State if state not in TERMINAL),
