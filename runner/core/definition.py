@@ -188,9 +188,7 @@ METHODS_NOT_YET: Final = frozenset(
         "MANUAL",
     ]
 )
-TRIGGERS_NOT_YET: Final = frozenset(
-    {"pull_request", "comment", "release", "schedule", "webhook", "completed", "s3", "queue"}
-)
+TRIGGERS_NOT_YET: Final = frozenset({"comment", "release", "schedule", "webhook", "completed", "s3", "queue"})
 JOB_KEYS_NOT_YET: Final = frozenset(
     [
         "include",
@@ -202,10 +200,6 @@ JOB_KEYS_NOT_YET: Final = frozenset(
         "container",
         "services",
         "resources",
-        "webhook",
-        "notify",
-        "status",
-        "retention",
     ]
 )
 TASK_KEYS_NOT_YET: Final = frozenset(
@@ -215,9 +209,6 @@ TASK_KEYS_NOT_YET: Final = frozenset(
         "when",
         "artifact_ids",
         "reports",
-        "secrets",
-        "webhook",
-        "notify",
         "resources",
         "container",
         "helper",

@@ -17,13 +17,15 @@ from formicary.runner.core.definition import (
     Value,
 )
 from formicary.runner.core.graph import GraphError, check
-from formicary.runner.core.keys import DEFAULTS, JOB, RETRIES, TASK, Key, Table, params, read
+from formicary.runner.core.keys import DEFAULTS, JOB, RETRIES, TASK, params
 from formicary.runner.core.language.limits import MAX_TASKS, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
 from formicary.runner.core.language.run import Doubt
+from formicary.runner.core.names import secrets_named
 from formicary.runner.core.reader import Reader, Unread, When
 from formicary.runner.core.shapes import UNKNOWN, variables
+from formicary.runner.core.table import Key, Table, read
 
 _NOT_YET: Final = JOB_KEYS_NOT_YET | TASK_KEYS_NOT_YET
 _TASKS: Final = Key(lambda reader, node: node, "tasks")
@@ -35,6 +37,8 @@ SHORT: Final = Table("a job", {**TASK.keys, **JOB.keys}, _NOT_YET)
 """A job that is its only task."""
 _JOB_FIELDS: Final = frozenset(JobDefinition.model_fields)
 _TASK_FIELDS: Final = frozenset(TaskDefinition.model_fields)
+#: Keys of a job and of a task that in a short job are the job's alone: who is to be told is told once.
+_OF_THE_JOB: Final = frozenset({"description", "webhook", "notify"})
 #: A block of the source that holds one of these shapes the graph.
 _SHAPES: Final = re.compile(
     r"^[ \t]*(?:-[ \t]+)?(?:" + "|".join(name for name, key in TASK.keys.items() if not key.late) + r")[ \t]*:", re.M
@@ -181,12 +185,24 @@ class Document:
             return None
         if node is root:
             task = _short_task(SHORT.read(reader, root))
+            self._only_its_secrets(task, root)
             return task if task.task_type == task_type else None
         job = {}
         for key, value in root.pairs:
             if key.text in DEFAULTS:
                 job[key.text] = reader.attempt(partial(read, reader, DEFAULTS[key.text], value), None)
-        return self.task(node, {name: value for name, value in job.items() if value is not None})
+        found = self.task(node, {name: value for name, value in job.items() if value is not None})
+        if found is not None:
+            self._only_its_secrets(found, node)
+        return found
+
+    def _only_its_secrets(self, task: TaskDefinition, node: MappingNode) -> None:
+        """Tell a secret that the text names and `secrets` does not: it would be empty without a word."""
+        if task.secrets is None:
+            return
+        for name in sorted(secrets_named(task) & self.reader.configs - set(task.secrets)):
+            place = _value(node, "secrets") or node
+            self.reader.tell(place, f"This task names the secret `{name[:60]}`, which is not among these", "add it")
 
     # --- what is wrong beyond single values
 
@@ -333,6 +349,6 @@ def _task_fields(fields: dict[str, Any], job: Mapping[str, Any]) -> dict[str, An
 
 
 def _short_task(fields: dict[str, Any]) -> TaskDefinition:
-    own = {name: value for name, value in fields.items() if name != "description"}
+    own = {name: value for name, value in fields.items() if name not in _OF_THE_JOB}
     own.setdefault("task_type", fields.get("job_type", UNKNOWN))
     return TaskDefinition(**_task_fields(own, {}))

@@ -6,9 +6,8 @@ A row is `static` if it may hold no template, `late` if each attempt renders it 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from formicary.runner.core.definition import (
     CHECKOUT_KEYS_NOT_YET,
@@ -20,12 +19,14 @@ from formicary.runner.core.definition import (
     Cache,
     Checkout,
     Param,
+    PullRequestFilter,
+    PullRequestType,
     RefFilter,
     Triggers,
 )
-from formicary.runner.core.language.functions import nearest
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
-from formicary.runner.core.reader import Reader, Unread
+from formicary.runner.core.outward import hook, notify, retention, secrets, status
+from formicary.runner.core.reader import Reader
 from formicary.runner.core.shapes import (
     Read,
     allow_failure,
@@ -43,74 +44,7 @@ from formicary.runner.core.shapes import (
     timezone,
     variables,
 )
-
-
-@dataclass(frozen=True)
-class Key:
-    """What one key takes. `shape` is a word for it, or names the table of keys within it."""
-
-    read: Read
-    shape: str
-    static: bool = False
-    late: bool = False
-    code: bool = False
-    field: str = ""
-    """The field of the model, where it is called otherwise."""
-
-
-#: A key of these shapes without a value says nothing; an empty list or text is a value.
-ABSENT_IF_EMPTY: Final = frozenset(
-    {"count", "integer", "number", "duration", "flag", "artifacts", "artifacts_when", "cache_policy", "cron_missed"}
-    | {"checkout", "backoff", "method", "allow_failure", "exit_codes", "triggers", "template"}
-)
-
-
-@dataclass(frozen=True)
-class Table:
-    """The keys of one mapping of the language."""
-
-    what: str
-    keys: Mapping[str, Key]
-    not_yet: frozenset[str] = frozenset()
-    elsewhere: frozenset[str] = frozenset()
-    """Keys of other mappings that people mean here; only to tell what is nearest."""
-
-    def read(self, reader: Reader, node: Node) -> dict[str, Any]:
-        """The fields that could be read; whatever could not is told. Raises Unread where this is no mapping."""
-        found: dict[str, Any] = {}
-        for name, key, value in reader.pairs(reader.mapping(node, self.what)):
-            row = self.keys.get(name)
-            if row is None:
-                self._refuse(reader, name, key)
-                continue
-            if row.shape in ABSENT_IF_EMPTY and reader.empty(value):
-                continue
-            try:
-                found[row.field or name] = read(reader, row, value)
-            except Unread:
-                continue
-        return found
-
-    def _refuse(self, reader: Reader, name: str, key: Scalar) -> None:
-        if key.token and reader.lenient and reader.unknown(key):
-            return
-        if name in self.not_yet:
-            reader.tell(
-                key, f"Not supported yet: `{name}` is part of the language, but not of this version", "remove it"
-            )
-            return
-        near = nearest(name, [*self.keys, *self.not_yet, *self.elsewhere])
-        keys = ", ".join(sorted(self.keys))
-        reader.tell(key, f"`{name[:60]}` is not a key of {self.what}", near or f"its keys are {keys}")
-
-
-def read(reader: Reader, row: Key, value: Node) -> Any:
-    late, code = reader.late, reader.code
-    reader.late, reader.code = late or row.late, code or row.code
-    try:
-        return row.read(reader, value)
-    finally:
-        reader.late, reader.code = late, code
+from formicary.runner.core.table import Key, Table
 
 
 def checkout(reader: Reader, node: Node) -> Checkout:
@@ -167,6 +101,18 @@ def ref_filter(reader: Reader, node: Node) -> RefFilter:
     return RefFilter() if reader.empty(node) else RefFilter(**REF_FILTER.read(reader, node))
 
 
+def pull_request_filter(reader: Reader, node: Node) -> PullRequestFilter:
+    return PullRequestFilter() if reader.empty(node) else PullRequestFilter(**PULL_REQUEST_FILTER.read(reader, node))
+
+
+def _types(reader: Reader, node: Node) -> tuple[str, ...]:
+    items = list(reader.flat(node))
+    if not items:
+        reader.fail(node, "No type is named here", "name one, such as `opened`, or leave `types` out")
+    found = [reader.attempt(partial(reader.choice, item, *get_args(PullRequestType)), "") for item in items]
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
 def _model(model: Callable[..., Any], table: Callable[[], Table]) -> Read:
     return lambda reader, node: model(**table().read(reader, node))
 
@@ -179,9 +125,18 @@ REF_FILTER: Final = Table(
     {name: Key(strings, "texts") for name in ("branches", "tags", "paths", "paths_ignore")}
     | {"every_commit": Key(flag, "flag")},
 )
+PULL_REQUEST_FILTER: Final = Table(
+    "a pull_request trigger",
+    {name: Key(strings, "texts") for name in ("branches", "paths", "paths_ignore")}
+    | {"types": Key(_types, "pull_request_types")},
+)
 TRIGGERS: Final = Table(
     "triggers",
-    {"commit": Key(ref_filter, "ref_filter"), "push": Key(ref_filter, "ref_filter")},
+    {
+        "commit": Key(ref_filter, "ref_filter"),
+        "push": Key(ref_filter, "ref_filter"),
+        "pull_request": Key(pull_request_filter, "pull_request_filter"),
+    },
     TRIGGERS_NOT_YET,
 )
 PARAM: Final = Table(
@@ -260,6 +215,9 @@ TASK: Final = Table(
         "allow_start_if_completed": Key(flag, "flag"),
         "always_run": Key(flag, "flag"),
         "artifacts": Key(_model(Artifacts, lambda: ARTIFACTS), "artifacts", late=True),
+        "secrets": Key(secrets, "secrets", late=True),
+        "webhook": Key(hook, "hook", late=True),
+        "notify": Key(notify, "notify", late=True),
         **DEFAULTS,
         **RETRIES,
     },
@@ -284,6 +242,10 @@ JOB: Final = Table(
         "max_concurrency": Key(fits(1), "count"),
         "priority": Key(fits(), "integer"),
         "timeout": Key(duration, "duration"),
+        "webhook": Key(hook, "hook"),
+        "notify": Key(notify, "notify"),
+        "status": Key(status, "status"),
+        "retention": Key(retention, "retention"),
         **RETRIES,
     },
     JOB_KEYS_NOT_YET,

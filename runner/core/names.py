@@ -179,12 +179,13 @@ def names_for(
     """All names, the later ones winning: job_variables, params, variables of the task, outputs of finished tasks.
 
     Built-ins and secrets are shadowed by nothing. `secret_params` are those of `params` whose value is a secret;
-    `secrets` come from elsewhere; so do `configs`, the secret configs, of which a task sees only its own. `job` is the
-    planned definition, or None before there is one; `outputs` are in the order in which their tasks ended, and each is
-    there as `name` and as `task.name`.
+    `secrets` come from elsewhere; so do `configs`, the secret configs, of which a task sees only its own, and which a
+    secret parameter of the same name replaces. `job` is the planned definition, or None before there is one; `outputs`
+    are in the order in which their tasks ended, and each is there as `name` and as `task.name`.
     """
     mine = {name: text_of(params[name]) for name in secret_params if name in params} | dict(secrets or {})
-    hidden = mine | dict(configs or {})
+    shared = {name: text for name, text in (configs or {}).items() if name not in mine and name not in built_in}
+    hidden = mine | shared
     results = outputs or {}
     layers = _Layers(tainted_params)
     layers.add({task_type: dict(found) for task_type, found in results.items()}, TASK_RESULTS, outputs_tainted)
@@ -199,7 +200,7 @@ def names_for(
     layers.add(built_in, FIXED)
     tokens = {name: secret_token(name) if value else "" for name, value in hidden.items()}
     layers.add(tokens, FIXED, tainted=tainted_params & secret_params, made=True)
-    return Names(layers.values, frozenset(layers.tainted), hidden, layers.ranks, frozenset(configs or ()))
+    return Names(layers.values, frozenset(layers.tainted), hidden, layers.ranks, frozenset(shared))
 
 
 class _Layers:

@@ -19,6 +19,8 @@ from formicary.runner.core.language.render import Rendered
 from formicary.runner.core.language.run import TOKEN, Token
 
 _PLAIN_WORD: Final = re.compile(r"(?!-)[A-Za-z0-9._/@:+=,%-]*\Z")
+_HOST_WORD: Final = re.compile(r"(?!-)[A-Za-z0-9.-]*\Z")
+_HOST_ENDED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#\\]+[/?#]")
 _DURATION: Final = re.compile(r"(?=.)(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,6})?)s)?(?:(\d{1,9})ms)?\Z")
 _SECONDS: Final = re.compile(r"\d{1,9}(?:\.\d{1,6})?\Z")
 _T = TypeVar("_T")
@@ -49,12 +51,18 @@ class Reader:
         when: When,
         *,
         names: tuple[str, ...] = (),
+        secrets: frozenset[str] = frozenset(),
+        configs: frozenset[str] = frozenset(),
         blocks: tuple[tuple[int, int], ...] = (),
     ) -> None:
         self.rendered = rendered
         self.tokens = rendered.tokens
         self.when = when
         self.names = names
+        self.secrets = secrets
+        """Names of the secrets that there are for this rendering."""
+        self.configs = configs
+        """Those of them of which a task sees only its own."""
         self.blocks = blocks
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
@@ -62,6 +70,8 @@ class Reader:
         """Whether what is read now is rendered again for each attempt."""
         self.code = False
         """Whether what is read now is run."""
+        self.instead = ""
+        """What to do if a tainted value may not stand in what is read now, where no variable helps."""
         self.used: set[str] = set()
         """Names in what was read that shapes the graph."""
         self.tainted = False
@@ -101,6 +111,13 @@ class Reader:
     def lenient(self) -> bool:
         return self.when is When.LOAD or (self.when is When.PLAN and self.late)
 
+    def settled(self, node: Scalar) -> bool:
+        """Whether all that this text is made of is known, so that its look can be judged."""
+        if not node.token or not self.lenient:
+            return True
+        tokens = [self.tokens[int(found[1])] for found in TOKEN.finditer(node.text)]
+        return not any(token.missing or (token.fault and self.when is When.PLAN) for token in tokens)
+
     def text(self, node: Scalar) -> str:
         """The text of a scalar with its values put in."""
         if not node.token:
@@ -112,6 +129,18 @@ class Reader:
         if self.code and token.tainted and not _PLAIN_WORD.match(token.text):
             return self._unsafe(token)
         return token.text
+
+    def address(self, node: Scalar) -> str:
+        """The text of a URL. What is tainted may stand behind the host; within it only as letters, digits, `.`, `-`."""
+        made, last = "", 0
+        for found in TOKEN.finditer(node.text):
+            token = self.tokens[int(found[1])]
+            made, last = made + node.text[last : found.start()], found.end()
+            value = self._value(token)
+            if token.tainted and not _HOST_ENDED.match(made) and not _HOST_WORD.match(value):
+                value = self._unsafe(token)
+            made += value
+        return made + node.text[last:]
 
     def _look(self, token: Token) -> None:
         about = token.about
@@ -140,6 +169,8 @@ class Reader:
 
     def _unsafe(self, token: Token) -> str:
         if self.when is When.PLAN and self.late:
+            if self.instead:
+                raise Unread  # the value is all or nothing
             return ""
         names = sorted(token.about.names)
         variable = f'"${names[0]}"' if len(names) == 1 else "a variable, such as " + f'"${names[0]}"'
@@ -147,7 +178,7 @@ class Reader:
             Fault(
                 token.about.offset,
                 f"`{token.about.source[:80]}` holds what outsiders can write, and its value may not become code",
-                f"use the environment variable instead: {variable}",
+                self.instead or f"use the environment variable instead: {variable}",
             )
         )
         raise Unread
@@ -159,7 +190,7 @@ class Reader:
             self.warn(
                 token.about.offset,
                 f"`{name}` can be written by outsiders; where it is more than a plain word the task will fail",
-                f'use the environment variable instead: "${name}"',
+                self.instead or f'use the environment variable instead: "${name}"',
             )
 
     def known(self, node: Scalar) -> str:

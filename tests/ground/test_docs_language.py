@@ -9,7 +9,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from formicary.runner.core import definition as model
-from formicary.runner.core import keys
+from formicary.runner.core import keys, outward
 from formicary.runner.core.language import functions
 from formicary.runner.core.load import load
 from formicary.runner.core.outcome import span
@@ -24,6 +24,11 @@ TABLES = {
     "ARTIFACTS": (keys.ARTIFACTS, model.Artifacts),
     "CACHE": (keys.CACHE, model.Cache),
     "CHECKOUT": (keys.CHECKOUT, model.Checkout),
+    "PULL_REQUEST_FILTER": (keys.PULL_REQUEST_FILTER, model.PullRequestFilter),
+    "HOOK": (outward.HOOK, model.Hook),
+    "CHANNEL": (outward.CHANNEL, model.Notify),
+    "STATUS": (outward.STATUS, model.Status),
+    "RETENTION": (outward.RETENTION, model.Retention),
 }
 RETRY = model.Retry()
 ELSEWHERE = {"retry": RETRY.attempts, "delay_between_retries": RETRY.delay, "retry_backoff_policy": RETRY.backoff}
