@@ -50,6 +50,19 @@ class Outside:
     """Hears of the requests that retention has deleted."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What the publishers of a house may see of it. `url` is what people call this server; `mask` takes out the
+    secrets (T8), and may be called once the house is open."""
+
+    settings: Settings
+    store: Store
+    logs: Logs
+    sources: Sources
+    url: str
+    mask: Callable[[str], str]
+
+
 @dataclass(slots=True)
 class House:
     """What runs in this process. `group` holds it all; leaving the context ends it."""
@@ -106,7 +119,7 @@ async def open_house(
     *,
     state: Path,
     url: str = "",
-    outside: Callable[[Store, Logs], Sequence[Outside]] | None = None,
+    outside: Callable[[Inside], Sequence[Outside]] | None = None,
     reshape: Callable[[Plan], Plan] = lambda plan: plan,
 ) -> AsyncIterator[House]:
     """Everything but the door. `state` is the folder of the database and the logs; artifacts and caches lie in
@@ -124,7 +137,8 @@ async def open_house(
         executors = Registry(hands, settings.grace)
         stack.push_async_callback(executors.aclose)
         bus = MemoryBus()
-        told = list(outside(store, logs)) if outside else []
+        inside = Inside(settings, store, logs, sources, url, lambda text: queen.mask(text))
+        told = list(outside(inside)) if outside else []
         effects = Told([one.effect for one in told if one.effect is not None])
         queen = Queen(store, bus, logs, sources, QueenSettings(url=url, told=effects, reshape=reshape))
         outbox = Outbox(store, [one.publisher for one in told], time.time)

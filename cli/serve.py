@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -15,14 +15,12 @@ import anyio
 import click
 import uvicorn
 
-from formicary.cli.house import House, Outside, open_house
+from formicary.cli.house import House, open_house
 from formicary.cli.journal import keep_journal
+from formicary.cli.outside import outside
 from formicary.cli.settings import RepositorySettings, Settings, misspelt, read_settings
 from formicary.runner.core.errors import SetupError
 from formicary.runner.core.records import Repository
-from formicary.runner.queen.logs import Logs
-from formicary.runner.store import Store
-from formicary.site.publish import SitePublisher, site_effect
 from formicary.webhook import datafolder
 from formicary.webhook.app import build_app
 from formicary.webhook.pages.routes import page_routes
@@ -51,7 +49,6 @@ async def serve(settings: Settings, say: Any = click.echo) -> None:
     with listen(settings) as listener:
         port = listener.getsockname()[1]
         url = settings.url or _listening(settings.host, port)
-        outside = _outside(settings)
         async with open_house(settings, state=settings.data, url=url, outside=outside) as house:
             await datafolder.first_start(settings.data, house.store)
             await house.start()
@@ -89,18 +86,6 @@ def _listening(host: str, port: int) -> str:
     """Where this machine's own commands and hooks reach the server, whatever people call it."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # not bound here
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _outside(settings: Settings) -> Any:
-    if settings.site is None:
-        return None
-    folder = settings.site
-
-    def made(store: Store, logs: Logs) -> Sequence[Outside]:
-        publisher = SitePublisher(store, folder, logs.folder)
-        return [Outside(publisher, site_effect, start=publisher.publish_all, gone=publisher.prune)]
-
-    return made
 
 
 def _door(house: House, settings: Settings, url: str, port: int) -> Door:
