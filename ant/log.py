@@ -14,11 +14,11 @@ import anyio
 
 from formicary.ant.backlog import Backlog
 from formicary.ant.commands import Commands
-from formicary.ant.masking import Masker
 from formicary.ant.persist import FIRST_DELAY, persistently
 from formicary.runner.bus import Bus
 from formicary.runner.core.errors import StaleFence
 from formicary.runner.core.logframes import Stream, header
+from formicary.runner.core.masking import Masker
 from formicary.runner.core.messages import LogChunk, TaskOrder
 
 BATCH: Final = 256 * 1024

@@ -18,10 +18,8 @@ from formicary.ant import environment, keep, prepare
 from formicary.ant.filling import filled
 from formicary.ant.kit import Kit
 from formicary.ant.log import Log
-from formicary.ant.masking import Masker
 from formicary.ant.persist import persistently
 from formicary.ant.refusal import TaskRefused
-from formicary.ant.secretforms import MIN_SECRET, too_short
 from formicary.ant.workspace import Place
 from formicary.executors.contract import Outcome, Prepared, Session
 from formicary.runner.core.errors import (
@@ -34,7 +32,9 @@ from formicary.runner.core.errors import (
     WorldError,
 )
 from formicary.runner.core.execution import ArtifactRef, Result
+from formicary.runner.core.masking import Masker
 from formicary.runner.core.messages import Report, TaskOrder
+from formicary.runner.core.secretforms import MIN_SECRET, too_short
 
 Kind = Literal["EXECUTING", "FINISHED", "LOST"]
 LAST_WORDS: Final = 5.0

@@ -6,9 +6,9 @@ import pytest
 from formicary.ant import log as logs
 from formicary.ant.backlog import Backlog
 from formicary.ant.log import Log
-from formicary.ant.masking import Masker
 from formicary.runner.core.errors import StaleFence, WorldError
 from formicary.runner.core.logframes import parse
+from formicary.runner.core.masking import Masker
 
 
 class BusOfLogs:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from formicary.ant.secretforms import MIN_SECRET, all_forms
+from formicary.runner.core.secretforms import MIN_SECRET, all_forms
 
 MASK: Final = b"***"
 ADD_MASK: Final = b"::add-mask::"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from formicary.ant.masking import Masker
-from formicary.ant.secretforms import all_forms, forms
+from formicary.runner.core.masking import Masker
+from formicary.runner.core.secretforms import all_forms, forms
 
 SECRET = 'p4ss/w0rd\'s "q"+é'
 TOKEN = b"fmy_" + b"Ab3_-" * 8
