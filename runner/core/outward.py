@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 from formicary.runner.core.definition import MAX_NAME, Hook, Notify, Retention, Status
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar
 from formicary.runner.core.names import SECRET_TOKEN
-from formicary.runner.core.reader import Reader, Unread
+from formicary.runner.core.reader import Reader, Unread, When
 from formicary.runner.core.shapes import one_of
 from formicary.runner.core.table import Key, Table
 
@@ -43,19 +43,29 @@ def opaque(text: str) -> str:
     return SECRET_TOKEN.sub("x", text)
 
 
-def _said(mapping: Node, name: str) -> bool:
-    return isinstance(mapping, MappingNode) and any(key.text == name for key, _ in mapping.pairs)
+def _needs(reader: Reader, node: Node, before: int, name: str, message: str, expected: str) -> NoReturn:
+    """Tell that a key is missing, unless it is there or something else within the mapping is told already."""
+    said = isinstance(node, MappingNode) and any(key.text == name for key, _ in node.pairs)
+    if not said and len(reader.faults) == before:
+        reader.tell(node, message, expected)
+    raise Unread
+
+
+def _tell(reader: Reader, node: Node, message: str, expected: str) -> None:
+    """Tell it, but of a value that the attempt renders again: then it is the task that fails, and not the job."""
+    if not (reader.when is When.PLAN and reader.late and isinstance(node, Scalar) and node.token):
+        reader.tell(node, message, expected)
 
 
 # --- webhook
 
 
 def hook(reader: Reader, node: Node) -> Hook:
+    before = len(reader.faults)
     fields = HOOK.read(reader, node)
     if "url" not in fields:
-        if not _said(node, "url"):
-            reader.tell(node, "A webhook needs `url`", "say where to send it: `url: https://ci.example/hook`")
-        raise Unread
+        expected = "say where to send it: `url: https://ci.example/hook`"
+        _needs(reader, node, before, "url", "A webhook needs `url`", expected)
     return Hook(**fields)
 
 
@@ -64,15 +74,15 @@ def url(reader: Reader, node: Node) -> str:
     if not reader.settled(scalar):
         raise Unread
     text = reader.address(scalar).strip()
-    wrong = "" if reader.empty(node) else _wrong_url(text)
-    if wrong or not text:
-        reader.fail(
-            node, wrong or "A webhook needs a URL", "write `https://`, a host and a path; values go into `query`"
-        )
+    if wrong := _wrong_url(text):
+        _tell(reader, node, wrong, "write `https://`, a host and a path; values go into `query`")
+        raise Unread
     return text
 
 
 def _wrong_url(text: str) -> str:
+    if not text:
+        return "A webhook needs a URL"
     if _NOT_IN_URL.search(opaque(text)):
         return "A URL may not hold spaces, backslashes and control characters"
     if SECRET_TOKEN.match(text):
@@ -95,7 +105,7 @@ def headers(reader: Reader, node: Node) -> dict[str, str]:
         elif any(name.lower() == other.lower() for other in found):
             reader.tell(key, f"The header `{name}` is there twice", "remove one of the two")
         elif _CONTROL.search(text):
-            reader.tell(value, "A header is one line, and this value is not", "put it into `query`")
+            _tell(reader, value, "A header is one line, and this value is not", "put it into `query`")
         else:
             found[name] = text.strip()
     return found
@@ -148,11 +158,11 @@ def _channel(name: str, reader: Reader, node: Node) -> Notify:
             f"`{name}` takes a mapping, and this is {reader.kind(node)}",
             "write `{recipients: […], when: onFailure}`",
         )
+    before = len(reader.faults)
     fields = CHANNEL.read(reader, node)
     if "recipients" not in fields:
-        if not _said(node, "recipients"):
-            reader.tell(node, f"`{name}` needs `recipients`", f"say whom to tell, such as {_LOOKS[name][1]}")
-        raise Unread
+        expected = f"say whom to tell, such as {_LOOKS[name][1]}"
+        _needs(reader, node, before, "recipients", f"`{name}` needs `recipients`", expected)
     listed: tuple[tuple[Node, str], ...] = fields.pop("recipients")
     return Notify(channel=name, recipients=tuple(_looked_at(reader, name, listed)), **fields)
 
@@ -164,7 +174,7 @@ def _looked_at(reader: Reader, channel: str, listed: tuple[tuple[Node, str], ...
             continue
         if not SECRET_TOKEN.match(text) and not looks(opaque(text)):
             told = f"`{opaque(text)[:60]}` is no recipient for `{channel}`"
-            reader.tell(node, told, f"write it as {example}")
+            _tell(reader, node, told, f"write it as {example}")
             continue
         yield text
 
