@@ -66,3 +66,22 @@ def commits_between(reader: ObjectReader, before: str | None, after: str, limit:
         met = (place[commit.sha] for commit in ancestors(reader, before, oldest, walk_limit) if commit.sha in place)
         known = min(met, default=len(chain))
     return chain[: min(known, limit)][::-1]
+
+
+def reaches_back(reader: ObjectReader, start: str, depth: int, limit: int) -> bool:
+    """Whether `depth` generations are here (0 = all there are); beyond `limit` commits nothing is looked at."""
+    generation, seen = [start], {start}
+    while generation and len(seen) <= limit:
+        depth -= 1
+        if depth == 0:
+            return True
+        older: list[str] = []
+        for commit in map(reader.commit, generation):
+            for parent in commit.parents:
+                if parent not in seen:
+                    if reader.header(parent) is None:
+                        return False
+                    seen.add(parent)
+                    older.append(parent)
+        generation = older
+    return True

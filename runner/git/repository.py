@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from dulwich.errors import NotGitRepository
+from dulwich.refs import Ref
 from dulwich.repo import InvalidWorktreeConfiguration, Repo, UnsupportedExtension, UnsupportedVersion
 
 from formicary.runner.core.errors import FormicaryError, NotFound, NotSupported, RepositoryUnavailable, SetupError
@@ -174,6 +175,21 @@ class GitRepository:
         """
         self._must_have(after)
         return history.commits_between(self._reader, before, after, limit, WALK_LIMIT)
+
+    @_guarded
+    def reaches_back(self, sha: str, depth: int) -> bool:
+        """Whether `depth` generations of this commit's history are here (0 = all): none of them ends early."""
+        self._must_have(sha)
+        return history.reaches_back(self._reader, sha, depth, WALK_LIMIT)
+
+    @_guarded
+    def named(self, ref: str) -> str:
+        """The commit that any ref names (`refs/formicary/…` too); tags are peeled."""
+        found = self._repo.refs.read_ref(Ref(ref.encode()))
+        commit = self._peel(found.decode()) if found else None
+        if commit is None:
+            raise NotFound(f"`{ref}` names no commit in {self.path}.")
+        return commit
 
     @_guarded
     def fingerprint(self) -> str:

@@ -1,0 +1,309 @@
+"""Mirrors of remote repositories: brought up to date ref by ref, only as deep as needed, made anew where damaged.
+
+Listing comes before fetching: where nothing has moved, nothing is fetched. A first fetch is shallow where the server
+allows it, so that a repository with a long history is ready soon; what a task wants beyond that is fetched when it is
+wanted (`ready`). Everything of a commit is there, its files included, because a task gets a copy of it and has no
+credentials to fetch more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import anyio
+from anyio import to_thread
+from dulwich.refs import Ref, check_ref_format
+
+from formicary.runner.core.errors import RepositoryUnavailable, SetupError
+from formicary.runner.core.messages import Source
+from formicary.runner.core.records import Repository
+from formicary.runner.git import complaint, redirects
+from formicary.runner.git.address import Address, parse
+from formicary.runner.git.bare import Bare, remove_leftovers
+from formicary.runner.git.remote import Advert, Credentials, Failed, Remote
+from formicary.runner.git.repository import GitRepository
+
+log = logging.getLogger("formicary.mirrors")
+
+FOLDER: Final = "mirrors"
+FIRST_DEPTH: Final = 50
+"""As `checkout` has it by default."""
+WHOLE: Final = 0x7FFFFFFF
+"""git's own number for all of it."""
+FEW_REFS: Final = 200
+"""Up to so many refs are asked for by name; where more have moved, all are."""
+LISTINGS: Final = 8
+FETCHES: Final = 3
+MANY_PACKS: Final = 40
+RENEW_AGAIN: Final = 600.0
+MOST_BYTES: Final = 20_000_000_000
+EVERYTHING: Final = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+
+CredentialsOf = Callable[[Repository], Credentials | None]
+
+
+class Refreshed(NamedTuple):
+    """`fingerprint` differs whenever a ref is elsewhere than before; `troubles` are refs that could not be fetched."""
+
+    fingerprint: str
+    troubles: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Mirror:
+    """One mirror and what is known of it. `agreed`: the listing that it was last brought to; `refused`: ref → id that
+    git would not take; `moved_to`: where its own host says that it is now."""
+
+    bare: Bare
+    repository: Repository
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    agreed: str = ""
+    refused: dict[str, tuple[str, str]] = field(default_factory=dict)
+    moved_to: Address | None = None
+    renewed_at: float | None = None
+
+
+class Mirrors:
+    """All mirrors of one process. `credentials` is asked anew before each call, so that a new token counts at once."""
+
+    def __init__(self, folder: Path, credentials: CredentialsOf, *, most_bytes: int = MOST_BYTES) -> None:
+        self.folder = folder
+        self._credentials = credentials
+        self._most_bytes = most_bytes
+        self._mirrors: dict[str, Mirror] = {}
+        self._listing = anyio.CapacityLimiter(LISTINGS)
+        self._fetching = anyio.CapacityLimiter(FETCHES)
+
+    def path_for(self, url: str, taken: Collection[str]) -> str:
+        """A folder for a new mirror of this address that no other repository has."""
+        address = parse(url)
+        digest = hashlib.sha256(address.identity.encode()).hexdigest()[:12]
+        for number in range(1, len(taken) + 2):
+            path = str(self.folder / f"{digest}{f'-{number}' if number > 1 else ''}.git")
+            if path not in taken:
+                return path
+        raise AssertionError("one of so many names is free")
+
+    async def prepare(self, repository: Repository) -> None:
+        """An empty mirror, where there is none. Raises SetupError for an address that is none."""
+        parse(repository.url)
+        await to_thread.run_sync(self._make, self._mirror(repository).bare, 40)
+
+    async def refresh(self, repository: Repository) -> Refreshed:
+        """Make the mirror's branches and tags those of the remote. Raises RepositoryUnavailable, SetupError with one
+        sentence that says what to do."""
+        mirror = self._mirror(repository)
+        async with mirror.lock:
+            remote = self._remote(mirror)
+            advert = await self._list(mirror, remote)
+            digest = _digest(advert)
+            if digest != mirror.agreed or not mirror.bare.is_there:
+                await self._agree(mirror, self._remote(mirror), advert)
+                mirror.agreed = digest
+        return Refreshed(digest, tuple(why for _, why in mirror.refused.values()))
+
+    async def fetch_ref(self, repository: Repository, ref: str) -> str:
+        """The commit that a ref beside branches and tags names (`refs/pull/7/head`), fetched. Raises
+        RepositoryUnavailable."""
+        if not check_ref_format(Ref(ref.encode())) or not ref.startswith("refs/"):
+            raise SetupError(f"`{ref}` is no full name of a ref.")
+        mirror = self._mirror(repository)
+        async with mirror.lock:
+            await to_thread.run_sync(self._make, mirror.bare, 40)
+            kept = f"refs/formicary/{ref.removeprefix('refs/')}"
+            async with self._fetching:
+                await self._remote(mirror).fetch(mirror.bare.path, [f"+{ref}:{kept}"], most_bytes=self._most_bytes)
+            found = await to_thread.run_sync(_resolve, mirror.bare.path, kept)
+        return found
+
+    async def ready(self, source: Source) -> None:
+        """Have the commit there with as much history as the task wants; nothing to do for a repository of this
+        machine. Raises RepositoryUnavailable."""
+        mirror = self._mirrors.get(source.path)
+        if mirror is None or source.kind != "commit":
+            return
+        if await to_thread.run_sync(_holds, mirror.bare, source.commit, source.depth):
+            return
+        async with mirror.lock:
+            if not await to_thread.run_sync(_holds, mirror.bare, source.commit, source.depth):
+                await self._fetch_commit(mirror, source.commit, source.depth)
+
+    async def renew(self, repository: Repository) -> bool:
+        """Throw a damaged mirror away; the next refresh makes it anew. False where that was done a moment ago: then it
+        is not the mirror."""
+        mirror = self._mirror(repository)
+        now = time.monotonic()
+        if mirror.renewed_at is not None and now - mirror.renewed_at < RENEW_AGAIN:
+            return False
+        log.warning("the mirror of %s is damaged; it is made anew", repository.name)
+        async with mirror.lock:
+            mirror.renewed_at, mirror.agreed = now, ""
+            await to_thread.run_sync(mirror.bare.remove)
+            await to_thread.run_sync(self._make, mirror.bare, 40)
+        return True
+
+    async def tidy(self, repository: Repository, keep: Collection[str]) -> bool:
+        """In quiet times: few packs instead of many. False where there is nothing to tidy."""
+        mirror = self._mirror(repository)
+        if await to_thread.run_sync(mirror.bare.packs) < MANY_PACKS:
+            return False
+        async with mirror.lock:
+            here = [sha for sha in keep if await to_thread.run_sync(_holds, mirror.bare, sha, 1)]
+            await to_thread.run_sync(mirror.bare.tidy, here)
+        return True
+
+    async def forget(self, repository: Repository) -> None:
+        """Its mirror goes."""
+        mirror = self._mirrors.pop(repository.path, None)
+        if mirror is not None:
+            async with mirror.lock:
+                await to_thread.run_sync(mirror.bare.remove)
+
+    # How
+
+    def _mirror(self, repository: Repository) -> Mirror:
+        known = self._mirrors.get(repository.path)
+        if known is None:
+            known = self._mirrors[repository.path] = Mirror(Bare(Path(repository.path)), repository)
+        if known.repository.url != repository.url:
+            known.moved_to, known.agreed = None, ""
+        known.repository = repository
+        return known
+
+    def _remote(self, mirror: Mirror) -> Remote:
+        credentials = self._credentials(mirror.repository) or Credentials()
+        return Remote(mirror.moved_to or parse(mirror.repository.url), credentials, self.folder)
+
+    def _make(self, bare: Bare, hex_length: int) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_leftovers(self.folder)
+        bare.make(hex_length)
+
+    async def _list(self, mirror: Mirror, remote: Remote) -> Advert:
+        tracked = mirror.repository.tracked_branch
+        await to_thread.run_sync(self._make, mirror.bare, 40)
+        async with self._listing:
+            try:
+                advert = await remote.list_refs(head=not tracked)
+            except Failed as failed:
+                remote = await self._followed(mirror, remote, failed)
+                advert = await remote.list_refs(head=not tracked)
+            if tracked and f"refs/heads/{tracked}" not in advert.refs and not mirror.repository.pinned:
+                advert = await remote.list_refs(head=True)
+        return Advert(_usable(advert.refs), advert.head)
+
+    async def _followed(self, mirror: Mirror, remote: Remote, failed: Failed) -> Remote:
+        """The remote where its own host says that it is now; another host is not followed: the token is not for it."""
+        if failed.kind != complaint.MOVED:
+            raise failed
+        mirror.moved_to = await redirects.target(remote.address)
+        log.warning("%s has moved to %s; change its `url`", remote.address.url, mirror.moved_to.url)
+        return self._remote(mirror)
+
+    async def _agree(self, mirror: Mirror, remote: Remote, advert: Advert) -> None:
+        bare = mirror.bare
+        await to_thread.run_sync(_fit, self._make, bare, advert)
+        await to_thread.run_sync(bare.remove_locks)
+        there = await to_thread.run_sync(bare.refs, await to_thread.run_sync(bare.object_format))
+        moved = {ref: sha for ref, sha in advert.refs.items() if there.get(ref) != sha}
+        mirror.refused = {ref: why for ref, why in mirror.refused.items() if moved.get(ref) == why[0]}
+        moved = {ref: sha for ref, sha in moved.items() if ref not in mirror.refused}
+        gone = [ref for ref in there if ref not in advert.refs]
+        if gone:
+            await to_thread.run_sync(bare.set_refs, dict.fromkeys(gone))
+        if moved:
+            async with self._fetching:
+                await self._fetch(mirror, remote, moved, first=not there)
+        if len(moved) > FEW_REFS:
+            await to_thread.run_sync(bare.pack_refs)
+        if advert.head:
+            await to_thread.run_sync(bare.point_head, advert.head)
+
+    async def _fetch(self, mirror: Mirror, remote: Remote, moved: Mapping[str, str], *, first: bool) -> None:
+        named = [f"+{ref}:{ref}" for ref in moved]
+        refspecs = EVERYTHING if len(moved) > FEW_REFS else named
+        depth = FIRST_DEPTH if first else 0
+        path = mirror.bare.path
+        try:
+            await remote.fetch(path, refspecs, depth=depth, prune=refspecs is EVERYTHING, most_bytes=self._most_bytes)
+        except Failed as failed:
+            if failed.kind == complaint.NO_SHALLOW:
+                await remote.fetch(path, refspecs, prune=refspecs is EVERYTHING, most_bytes=self._most_bytes)
+            elif failed.kind in (complaint.CONTENT, complaint.NO_REF) and 1 < len(moved) <= FEW_REFS:
+                await self._one_by_one(mirror, remote, moved, depth)
+            elif failed.kind == complaint.NO_REF:
+                raise RepositoryUnavailable(f"{remote.address.url} changed while it was read; it is read again.") from (
+                    failed
+                )
+            else:
+                raise
+
+    async def _one_by_one(self, mirror: Mirror, remote: Remote, moved: Mapping[str, str], depth: int) -> None:
+        """One ref that git refuses keeps no other from being fetched (D8)."""
+        for ref, sha in moved.items():
+            try:
+                await remote.fetch(mirror.bare.path, [f"+{ref}:{ref}"], depth=depth, most_bytes=self._most_bytes)
+            except Failed as failed:
+                if failed.kind == complaint.CONTENT:
+                    mirror.refused[ref] = (sha, f"{ref} is left out: {failed}")
+                elif failed.kind != complaint.NO_REF:
+                    raise
+        if len(mirror.refused) >= len(moved):
+            raise RepositoryUnavailable(next(iter(mirror.refused.values()))[1])
+
+    async def _fetch_commit(self, mirror: Mirror, sha: str, depth: int) -> None:
+        shallow = await to_thread.run_sync(lambda: mirror.bare.is_shallow)
+        deep = depth or WHOLE
+        try:
+            async with self._fetching:
+                await self._remote(mirror).fetch(
+                    mirror.bare.path,
+                    [f"+{sha}:refs/formicary/keep/{sha}"],
+                    depth=deep if shallow else 0,
+                    most_bytes=self._most_bytes,
+                )
+        except Failed as failed:
+            if failed.kind != complaint.NO_REF:
+                raise
+            log.info("commit %s is not in %s any more", sha, mirror.repository.name)  # the copy says what to do
+
+
+def _fit(make: Callable[[Bare, int], None], bare: Bare, advert: Advert) -> None:
+    """Ids of another length than the mirror's: the history was replaced by one of the other object format."""
+    length = len(next(iter(advert.refs.values()), "")) or 40
+    if bare.is_there and advert.refs and bare.object_format() != length:
+        bare.remove()
+    make(bare, length)
+
+
+def _usable(refs: Mapping[str, str]) -> dict[str, str]:
+    return {ref: sha for ref, sha in refs.items() if check_ref_format(Ref(ref.encode("utf-8", "surrogateescape")))}
+
+
+def _digest(advert: Advert) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for ref, sha in sorted(advert.refs.items()):
+        digest.update(f"{sha} {ref}\n".encode("utf-8", "surrogateescape"))
+    digest.update((advert.head or "").encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _holds(bare: Bare, sha: str, depth: int) -> bool:
+    """Whether the commit is there with `depth` generations of history (0 = all of it)."""
+    if not bare.is_there:
+        return False
+    with GitRepository.open(bare.path) as repository:
+        if not repository.contains(sha):
+            return False
+        return not bare.is_shallow or repository.reaches_back(sha, depth)
+
+
+def _resolve(path: Path, ref: str) -> str:
+    with GitRepository.open(path) as repository:
+        return repository.named(ref)
