@@ -22,6 +22,7 @@ class Entry(NamedTuple):
 
 COMMANDS: Final = {
     "serve": Entry("formicary.cli.serve", "Watch repositories and run their jobs."),
+    "init": Entry("formicary.cli.init", "Write a first definition that fits this project."),
     "run": Entry("formicary.cli.run", "Run a job of the working tree, without a server."),
     "validate": Entry("formicary.cli.validate", "Check .formicary/*.yml and show all that is wrong."),
     "trigger": Entry("formicary.cli.trigger", "Ask the server to run a job."),
@@ -32,6 +33,8 @@ COMMANDS: Final = {
     "repos": Entry("formicary.cli.repos", "What is watched, how it is synced, what is wrong."),
     "hook": Entry("formicary.cli.hook", "Let git tell the server of every commit."),
     "token": Entry("formicary.cli.token", "Make, list and revoke tokens."),
+    "backup": Entry("formicary.cli.backup", "Save all that the data folder holds, while a server runs."),
+    "restore": Entry("formicary.cli.restore", "Check a backup, or make a data folder of it."),
     "doctor": Entry("formicary.cli.doctor", "Check this machine and the data folder."),
 }
 DEBUG: Final = "FORMICARY_DEBUG"

@@ -61,7 +61,8 @@ def vacuum(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def _integrity(connection: sqlite3.Connection) -> Finding:
+def integrity(connection: sqlite3.Connection) -> Finding:
+    """Whether SQLite finds its own file whole."""
     problems = [row[0] for row in connection.execute("PRAGMA integrity_check(10)").fetchall()]
     if problems == ["ok"]:
         return Finding("integrity", True, "The database is intact.")
@@ -70,7 +71,8 @@ def _integrity(connection: sqlite3.Connection) -> Finding:
     )
 
 
-def _foreign_keys(connection: sqlite3.Connection) -> Finding:
+def foreign_keys(connection: sqlite3.Connection) -> Finding:
+    """Whether every row has what it refers to."""
     tables = sorted({row[0] for row in connection.execute("PRAGMA foreign_key_check").fetchall()})
     if not tables:
         return Finding("foreign keys", True, "Every row has what it refers to.")
@@ -88,7 +90,7 @@ def _schema(connection: sqlite3.Connection) -> Finding:
     return Finding("schema", False, f"The schema is version {found}, this program's is {schema.VERSION}; {remedy}.")
 
 
-_LOOKS: Final[tuple[Callable[[sqlite3.Connection], Finding], ...]] = (_integrity, _foreign_keys, _schema)
+_LOOKS: Final[tuple[Callable[[sqlite3.Connection], Finding], ...]] = (integrity, foreign_keys, _schema)
 
 
 def _permissions(path: Path, wanted: int) -> Finding:
