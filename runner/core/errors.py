@@ -7,9 +7,11 @@ FormicaryError
 │   ├── NotFound               what was named does not exist, or belongs to somebody else
 │   ├── Conflict               the thing exists, but its state does not allow this
 │   ├── NotSupported           an honest no: this version cannot do it
-│   └── SetupError             the operator's settings, folders or ports
+│   ├── SetupError             the operator's settings, folders or ports
+│   └── Undeliverable          what is owed to the outside can never arrive as it is: somebody must act, then resend
 ├── WorldError                 a disk, a network, a forge: wait and retry
-│   └── RepositoryUnavailable
+│   ├── RepositoryUnavailable
+│   └── ToldToWait             the other side is there, and said when to come back
 └── LostError                  our own fault: logged with a reference, shown as lost, retried by its own budget
     ├── ImpossibleTransition   a state change that the table does not hold
     └── StaleFence             a report or heartbeat of an attempt that is no longer the newest
@@ -91,12 +93,25 @@ class SetupError(UserError):
     """Formicary cannot work with these settings."""
 
 
+class Undeliverable(UserError):
+    """What is owed to the outside cannot arrive as it is. Its message says who has to do what before it is resent."""
+
+
 class WorldError(FormicaryError):
     """Something outside did not answer; it will be tried again."""
 
 
 class RepositoryUnavailable(WorldError):
     """The repository cannot be read now."""
+
+
+class ToldToWait(WorldError):
+    """The other side asks us to come back later."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds from now."""
 
 
 class LostError(FormicaryError):

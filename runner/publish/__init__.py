@@ -3,8 +3,14 @@ until confirmed, so everything published twice must be harmless (D10)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from formicary.runner.core.records import OutboxEntry
+
+Credential = Callable[[int, str], str | None]
+"""(repository id, name such as `token`) → the secret text, None where nobody gave one. May read a file: call it in a
+thread. Raises SetupError where it was given and cannot be read."""
 
 
 class Publisher(Protocol):
@@ -13,5 +19,19 @@ class Publisher(Protocol):
     kind: str
 
     async def publish(self, key: str, payload: Mapping[str, Any]) -> None:
-        """Make it so. Raises WorldError to be asked again later; any other error counts as a failed try too."""
+        """Make it so, and return when it is. Never called twice at a time with the same key; ends when its scope is
+        cancelled, which happens after `outbox.TRY` seconds.
+
+        Raises ToldToWait (the whole lane pauses), Undeliverable (a dead letter at once), WorldError (asked again
+        later); any other error counts as a failed try too.
+        """
+        ...
+
+
+@runtime_checkable
+class Laned(Protocol):
+    """A publisher with several destinations, so that one of them that is slow or dead holds up no other."""
+
+    def lane(self, entry: OutboxEntry) -> str:
+        """The destination's name: the same for all that would wait for each other anyway. Quick, on the loop."""
         ...

@@ -46,6 +46,15 @@ class Expired(NamedTuple):
     deliveries: int = 0
 
 
+class Outstanding(NamedTuple):
+    """The outbox in figures: how many effects are still to be sent, how many are dead letters, and since when (s since
+    the epoch) the oldest of the former is owed."""
+
+    living: int
+    dead: int
+    since: float | None = None
+
+
 class Reader(Protocol):
     """What can be read, in a transaction or outside one. Every list has an index and a limit (D14)."""
 
@@ -177,7 +186,23 @@ class Reader(Protocol):
         """When the next living entry is due; None where nothing is owed."""
         ...
 
-    def outbox(self, *, page: int = 0, page_size: int = 200) -> Page[OutboxEntry]: ...
+    def outbox_since(self, after: int, limit: int = 1000) -> list[OutboxEntry]:
+        """Living entries with a higher id, lowest first. What is owed anew has a higher id than all before it."""
+        ...
+
+    def outbox_entry(self, entry_id: int) -> OutboxEntry | None: ...
+    def outbox_counts(self) -> Outstanding: ...
+    def outbox(
+        self,
+        *,
+        organization_id: str | None = None,
+        kind: str | None = None,
+        dead: bool | None = None,
+        page: int = 0,
+        page_size: int = 200,
+    ) -> Page[OutboxEntry]:
+        """Newest first. `dead`: dead letters only, or only what is still to be sent."""
+        ...
 
 
 class Tx(Reader, Protocol):
@@ -277,10 +302,17 @@ class Tx(Reader, Protocol):
         ...
 
     def settle(self, entry_id: int) -> None: ...
-    def defer(self, entry_id: int, *, due_at: float, error: str, dead: bool = False) -> None: ...
+    def defer(self, entry_id: int, *, due_at: float, error: str, dead: bool = False, tried: bool = True) -> None:
+        """It did not arrive: later, or (`dead`) not until somebody resends it. `tried`: this counts as an attempt."""
+        ...
+
+    def resend(self, entry_id: int) -> OutboxEntry:
+        """Owe it anew, dead or not; the entry with its new id. Raises NotFound."""
+        ...
+
     def expire(self, *, ended_before: float, deliveries_before: float, limit: int = 500) -> Expired:
-        """Retention: delete ended requests (with executions and artifact rows) and deliveries that are older, at most
-        `limit` of them."""
+        """Retention: delete ended requests (with executions and artifact rows), deliveries that are older, at most
+        `limit` of them, and dead letters that are older than deliveries may be."""
         ...
 
 

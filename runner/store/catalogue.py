@@ -14,6 +14,7 @@ from formicary.runner.core.records import (
     Artifact,
     Definition,
     Delivery,
+    OutboxEntry,
     PullRequest,
     Record,
     Repository,
@@ -155,8 +156,16 @@ class CatalogueTx(SqliteReader):
     def settle(self, entry_id: int) -> None:
         self._execute(SQL["settle"], {"id": entry_id})
 
-    def defer(self, entry_id: int, *, due_at: float, error: str, dead: bool = False) -> None:
-        self._execute(SQL["defer"], {"id": entry_id, "due_at": due_at, "error": error, "dead": int(dead)})
+    def defer(self, entry_id: int, *, due_at: float, error: str, dead: bool = False, tried: bool = True) -> None:
+        values = {"id": entry_id, "due_at": due_at, "error": error, "dead": int(dead), "tried": int(tried)}
+        self._execute(SQL["defer"], values)
+
+    def resend(self, entry_id: int) -> OutboxEntry:
+        entry = self._one(rows.OUTBOX, "resend", {"id": entry_id, "now": self.now})
+        if entry is None:
+            raise NotFound(f"There is nothing owed with the number {entry_id}; it may have been sent by now.")
+        self.learnt.owed = True
+        return entry
 
 
 def named_refs(body: str) -> list[str]:

@@ -379,9 +379,17 @@ SELECT {outbox.columns} FROM outbox WHERE dead = 0 AND due_at <= :now ORDER BY d
 -- When the next living effect is due.
 SELECT due_at FROM outbox WHERE dead = 0 ORDER BY due_at LIMIT 1
 
--- name: outbox_page
--- What is owed, dead letters included, newest first.
-SELECT {outbox.columns} FROM outbox ORDER BY id DESC LIMIT :limit OFFSET :offset
+-- name: outbox_entry
+-- One of what is owed.
+SELECT {outbox.columns} FROM outbox WHERE id = :id
+
+-- name: outbox_since
+-- Living effects that are newer than one, in the order in which they were owed.
+SELECT {outbox.columns} FROM outbox WHERE id > :after AND dead = 0 ORDER BY id LIMIT :limit
+
+-- name: outbox_counts
+-- How many effects are owed and not given up, since when, and how many dead letters there are.
+SELECT count(*) - ifnull(sum(dead), 0), min(CASE WHEN dead = 0 THEN created_at END), ifnull(sum(dead), 0) FROM outbox
 
 -- name: owe
 -- Add an effect. The older one of its key goes; the new one gets a new id, so that a late `settle` of the older one
@@ -397,7 +405,16 @@ DELETE FROM outbox WHERE id = :id
 
 -- name: defer
 -- An effect did not work: try it later, or never again.
-UPDATE outbox SET attempts = attempts + 1, due_at = :due_at, error = :error, dead = :dead WHERE id = :id
+UPDATE outbox SET attempts = attempts + :tried, due_at = :due_at, error = :error, dead = :dead WHERE id = :id
+
+-- name: resend
+-- An effect is owed anew, from now, with all its attempts before it; it has a new id, as every newly owed one.
+INSERT OR REPLACE INTO outbox (organization_id, kind, key, created_at, due_at, payload)
+SELECT organization_id, kind, key, :now, 0, payload FROM outbox WHERE id = :id RETURNING {outbox.columns}
+
+-- name: expire_dead_letters
+-- Dead letters of long ago go.
+DELETE FROM outbox WHERE dead = 1 AND due_at < :before
 
 -- name: requests_to_expire
 -- Requests that ended long ago, the oldest first.

@@ -29,7 +29,7 @@ from formicary.runner.core.records import (
     Version,
 )
 from formicary.runner.core.states import State
-from formicary.runner.store import lists, rows
+from formicary.runner.store import Outstanding, lists, rows
 from formicary.runner.store.cache import Memory
 from formicary.runner.store.rows import Shape, build
 from formicary.runner.store.sql import SQL
@@ -58,14 +58,6 @@ class SqliteReader:
 
     def _many(self, shape: Shape[R], name: str, parameters: Mapping[str, Any]) -> list[R]:
         return [shape.decode(row) for row in self._execute(SQL[name], parameters).fetchall()]
-
-    def _page(
-        self, shape: Shape[R], name: str, table: str, page: int, page_size: int, where: str = "", **keys: Any
-    ) -> Page[R]:
-        window = lists.window(page, page_size)
-        found = self._many(shape, name, {**keys, **window})
-        (total,) = self._execute(f"SELECT count(*) FROM {table} {where}", keys).fetchone()
-        return _page(tuple(found), total, page, window["limit"])
 
     def _newest(
         self, shape: Shape[R], table: str, page: int, page_size: int, keys: Mapping[str, str | int | None]
@@ -285,8 +277,27 @@ class SqliteReader:
         row = self._row("outbox_next", {})
         return None if row is None else float(row[0])
 
-    def outbox(self, *, page: int = 0, page_size: int = 200) -> Page[OutboxEntry]:
-        return self._page(rows.OUTBOX, "outbox_page", "outbox", page, page_size)
+    def outbox_since(self, after: int, limit: int = 1000) -> list[OutboxEntry]:
+        return self._many(rows.OUTBOX, "outbox_since", {"after": after, "limit": limit})
+
+    def outbox_entry(self, entry_id: int) -> OutboxEntry | None:
+        return self._one(rows.OUTBOX, "outbox_entry", {"id": entry_id})
+
+    def outbox_counts(self) -> Outstanding:
+        living, since, dead = self._row("outbox_counts", {})
+        return Outstanding(living, dead, since)
+
+    def outbox(
+        self,
+        *,
+        organization_id: str | None = None,
+        kind: str | None = None,
+        dead: bool | None = None,
+        page: int = 0,
+        page_size: int = 200,
+    ) -> Page[OutboxEntry]:
+        keys = {"organization_id": organization_id, "kind": kind, "dead": None if dead is None else int(dead)}
+        return self._newest(rows.OUTBOX, "outbox", page, page_size, keys)
 
 
 def _execution(key: int, body: str) -> Execution:

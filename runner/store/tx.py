@@ -204,6 +204,7 @@ class SqliteTx(CatalogueTx):
         for (request_id,) in old:
             logs += self._delete_request(request_id)
         deliveries = 0
+        self._execute(SQL["expire_dead_letters"], {"before": deliveries_before})
         if limit > len(old):
             room = {"before": deliveries_before, "limit": limit - len(old)}
             deliveries = self._execute(SQL["expire_deliveries"], room).rowcount

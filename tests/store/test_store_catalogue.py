@@ -276,6 +276,42 @@ async def test_effects_come_when_they_are_due_and_dead_letters_stay_visible(worl
     assert (dead.dead, dead.attempts, dead.error) == (True, 2, "403")
 
 
+async def test_a_dead_letter_can_be_resent_and_is_new_then(world):
+    """D10: dead letters are visible and re-sendable."""
+    write, reader = world.store.write, world.store.read()
+    await write(lambda tx: tx.owe("status", "a", {"n": 1}, organization_id="org"))
+    await write(lambda tx: tx.owe("status", "b", {}))
+    first, second = reader.outbox_since(0)
+    assert [entry.key for entry in reader.outbox_since(first.id)] == ["b"]
+    await write(lambda tx: tx.defer(first.id, due_at=90.0, error="404", dead=True))
+    await write(lambda tx: tx.defer(second.id, due_at=90.0, error="wait", tried=False))
+    assert (reader.outbox_entry(second.id).attempts, reader.outbox_entry(second.id).error) == (0, "wait")
+    counts = reader.outbox_counts()
+    assert (counts.living, counts.dead, counts.since) == (1, 1, second.created_at)
+    assert [entry.key for entry in reader.outbox(dead=True).records] == ["a"]
+    assert [entry.key for entry in reader.outbox(dead=False, organization_id="default").records] == ["b"]
+    heard = []
+    world.store.when_owed(lambda: heard.append(1))
+    again = await write(lambda tx: tx.resend(first.id))
+    assert (again.attempts, again.dead, again.error, again.due_at) == (0, False, "", 0.0)
+    assert (again.payload, again.organization_id, again.id > second.id, heard) == ({"n": 1}, "org", True, [1])
+    assert reader.outbox_entry(first.id) is None and reader.outbox_since(second.id) == [again]
+    with pytest.raises(NotFound, match="nothing owed with the number"):
+        await write(lambda tx: tx.resend(first.id))
+
+
+async def test_old_dead_letters_go_with_old_deliveries(world):
+    """D10, D14: what nobody resends does not stay for ever."""
+    write = world.store.write
+    for key, due_at in (("old", 100.0), ("young", 5000.0)):
+        await write(lambda tx, key=key: tx.owe("status", key, {}))
+        (entry,) = [one for one in world.store.read().outbox().records if one.key == key]
+        await write(lambda tx, one=entry, at=due_at: tx.defer(one.id, due_at=at, error="404", dead=True))
+    await write(lambda tx: tx.owe("status", "living", {}, due_at=100.0))
+    await write(lambda tx: tx.expire(ended_before=1000.0, deliveries_before=1000.0))
+    assert [entry.key for entry in world.store.read().outbox().records] == ["living", "young"]
+
+
 # Retention
 
 
