@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from formicary.runner.core.finding import Finder
 from formicary.runner.core.secretforms import MIN_SECRET, all_forms
 
 MASK: Final = b"***"
@@ -38,16 +39,14 @@ class Masker:
         self._learn(all_forms((secret,)))
 
     def _learn(self, more: frozenset[bytes]) -> None:
-        """Forms are looked for by their first bytes: such a pattern is compiled quickly, however long they are."""
         if not more and self._forms:
             return
         self._forms |= more
         self._by_head: dict[bytes, list[bytes]] = {}
         for form in sorted((*self._forms, ADD_MASK), key=len, reverse=True):
             self._by_head.setdefault(form[:MIN_SECRET], []).append(form)
-        heads = {*self._by_head, TOKEN_START}
-        self._heads = re.compile(b"|".join(re.escape(head) for head in sorted(heads)))
-        self._short_heads = {head[:length] for head in heads for length in range(1, MIN_SECRET)}
+        self._finder = Finder(self._forms, (TOKEN_START, ADD_MASK[:MIN_SECRET]))
+        self._short_heads = {head[:length] for head in self._finder.heads for length in range(1, MIN_SECRET)}
         self._longest = len(max((*self._forms, ADD_MASK), key=len))
 
     def text(self, text: str) -> str:
@@ -113,10 +112,8 @@ class Masker:
     def _mask(self, data: bytes, cut: int, done: int) -> tuple[list[bytes], int]:
         """The bytes before `cut`, masked; forms that overlap are one mask. Bytes before `done` are written already."""
         out: list[bytes] = []
-        search, at = self._heads.search, 0
-        while (match := search(data, at)) and (start := match.start()) < cut:
-            at = start + 1
-            if not (end := self._end_of(data, start, match[0])):
+        for start in self._finder.starts(data, cut):
+            if not (end := self._end_of(data, start, data[start : start + MIN_SECRET])):
                 continue
             if start >= done:
                 out += (data[done:start], MASK)
@@ -142,10 +139,10 @@ class Masker:
         token = _OPEN_TOKEN.search(data, max(0, size - _MAX_TOKEN))
         first = token.start() if token else size  # a form may begin within a token, and must not cut it
         at = max(0, size - self._longest)
-        while match := self._heads.search(data, at):
-            at = match.start()
+        while (at := self._finder.first(data, at)) >= 0:
             rest = data[at:]
-            if any(len(form) > len(rest) and form.startswith(rest) for form in self._by_head.get(match[0], ())):
+            known = self._by_head.get(data[at : at + MIN_SECRET], ())
+            if any(len(form) > len(rest) and form.startswith(rest) for form in known):
                 return min(at, first)
             at += 1
         if token:

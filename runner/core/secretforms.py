@@ -1,4 +1,4 @@
-"""The forms in which a secret may show up in output: as it is, base64, URL-, JSON- and shell-quoted. Pure."""
+"""The forms in which a secret may show up in output: as it is, base64, hex, URL-, JSON- and shell-quoted. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from urllib.parse import quote, quote_plus
 MIN_SECRET: Final = 4
 """Shorter secrets are not masked: they would be found everywhere."""
 MAX_PIECE: Final = 4096
+MIN_LINE: Final = 8
+"""A line of a secret that is at least so long is masked alone too: a key is often shown line by line."""
+MAX_LINES: Final = 256
 
 _SPECIAL_TO_SHELL: Final = re.compile(r"([^\w./,:=@%+-])", re.ASCII)
 
@@ -22,13 +25,21 @@ def forms(secret: str) -> frozenset[bytes]:
     if len(secret.encode("utf-8", "surrogateescape")) < MIN_SECRET:
         return frozenset()
     texts = {secret, *_url(secret), *_json(secret), *_shell(secret)}
-    found = {text.encode("utf-8", "surrogateescape") for text in texts} | set(_base64(secret))
+    found = {text.encode("utf-8", "surrogateescape") for text in texts} | set(_base64(secret)) | set(_hex(secret))
     return frozenset(form for form in found if len(form) >= MIN_SECRET)
 
 
 def all_forms(secrets: Iterable[str]) -> frozenset[bytes]:
-    """Of all of them; a very long one is masked piece by piece."""
-    return frozenset[bytes]().union(*(forms(piece) for secret in secrets for piece in _pieces(secret)))
+    """Of all of them; a very long one is masked piece by piece, one of several lines also line by line."""
+    secrets = tuple(secrets)
+    pieces = frozenset[bytes]().union(*(forms(piece) for secret in secrets for piece in _pieces(secret)))
+    return pieces.union(line for secret in secrets for line in _lines(secret))
+
+
+def _lines(secret: str) -> Iterator[bytes]:
+    if "\n" in secret:
+        lines = (line.strip() for line in secret.splitlines()[:MAX_LINES])
+        yield from (line.encode("utf-8", "surrogateescape") for line in lines if len(line) >= MIN_LINE)
 
 
 def _pieces(secret: str) -> Iterator[str]:
@@ -65,6 +76,11 @@ def _shell(secret: str) -> Iterator[str]:
     yield secret.replace("'", "'\\''")
     yield re.sub(r'([$`"\\])', r"\\\1", secret)
     yield _SPECIAL_TO_SHELL.sub(r"\\\1", secret)
+
+
+def _hex(secret: str) -> tuple[bytes, bytes]:
+    text = secret.encode("utf-8", "surrogateescape").hex()
+    return text.encode(), text.upper().encode()
 
 
 def _base64(secret: str) -> Iterator[bytes]:
