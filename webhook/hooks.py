@@ -1,101 +1,115 @@
 """Hooks: check the signature over the raw bytes, write the delivery down, answer, wake the reconciler. Nothing else.
 
-The delivery is on disk before 202 (D1). Nothing hangs on the wake-up: the reconciler looks by itself too, and sees the
-same. A delivery seen before is answered 200 with the first one's id and the request ids that it has by now (T10). A
-body whose signature is wrong is never parsed (T9).
+Nothing hangs on the wake-up: the reconciler looks by itself too, and sees the same. A body whose signature is wrong is
+never parsed (T9); without a secret nothing is accepted.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
 import anyio
-from pydantic import BaseModel
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 
-from formicary.runner.core.records import Delivery, Repository
-from formicary.runner.queen.changes import Change
+from formicary.runner.core.records import Fact, Repository
 from formicary.webhook.datafolder import known_hook_secret
-from formicary.webhook.forges import commit
-from formicary.webhook.operations import Call, Operation, reply
+from formicary.webhook.forges import commit, github, signature
+from formicary.webhook.ledger import Accepted, Came, delivery_key, take
+from formicary.webhook.operations import Call, Operation
 from formicary.webhook.parts import Door
 
 logger = logging.getLogger("formicary.webhook")
 
 FORGE: Final = "commit"
-_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 _LARGE: Final = 1 << 20
-
-
-class Accepted(BaseModel):
-    """Which delivery it is, and which requests it has led to so far."""
-
-    delivery_id: int
-    duplicate: bool
-    request_ids: tuple[int, ...]
+_DEFAULT: Final = 0
+"""Stands for the forge's default secret, where repositories' own secrets stand by the repositories' numbers."""
 
 
 async def on_commit(call: Call) -> Response:
-    door, request = call.door, call.request
-    body = await request.body()
-    repository = await _signer(door, request, body)
-    key = request.headers.get(commit.DELIVERY, "")
-    if not _KEY.fullmatch(key):
-        raise HTTPException(
-            400, "The header X-Formicary-Delivery must name the delivery (1 to 200 visible characters)."
-        )
-    said = commit.CommitHook.model_validate_json(body)
-    if not commit.means(said.repository, repository_id=repository.id, name=repository.name, path=repository.path):
-        _refuse(door)
-    delivery, new = await _write_down(door, repository, key, body)
-    door.verdicts["accepted" if new else "duplicate"] += 1
-    if new:
-        door.reconciler.wake(repository.id)
-        door.queen.changes.publish(Change("delivery", repository.organization_id, repository.id))
-    answer = Accepted(delivery_id=delivery.id, duplicate=not new, request_ids=delivery.request_ids)
-    return reply(answer, 202 if new else 200)
-
-
-async def _signer(door: Door, request: Request, body: bytes) -> Repository:
-    """The repository whose secret signed this. A secret speaks for its own repository only."""
+    door, body = call.door, await call.request.body()
     repositories = {repository.id: repository for repository in door.store.read().repositories()}
     known = {id_: known_hook_secret(door.data, repository) for id_, repository in repositories.items()}
     secrets = {id_: secret for id_, secret in known.items() if secret}
-    signature = request.headers.get(commit.SIGNATURE, "")
+    signers = await _signers(secrets, body, call.request.headers.get(commit.SIGNATURE, ""))
+    if not signers:
+        _refuse(door, "The signature fits no watched repository. Run `formicary hook install` there again.")
+    key = delivery_key(call, "X-Formicary-Delivery")
+    said = commit.CommitHook.model_validate_json(body)
+    for repository in (repositories[id_] for id_ in signers):
+        # A secret speaks for its own repository only.
+        if commit.means(said.repository, repository_id=repository.id, name=repository.name, path=repository.path):
+            came = Came(FORGE, key, body, body.decode("utf-8", "replace"), Fact(event="commit"))
+            return await take(door, came, repository)
+    _refuse(door, "The signature fits no watched repository. Run `formicary hook install` there again.")
+
+
+async def on_github(call: Call) -> Response:
+    door, body = call.door, await call.request.body()
+    known = [one for one in door.store.read().repositories() if one.forge == github.FORGE]
+    own = {one.id: secret for one in known if (secret := door.forge_secret(one))}
+    default = {_DEFAULT: secret} if (secret := door.default_secrets.get(github.FORGE)) else {}
+    signers = await _signers({**own, **default}, body, call.request.headers.get(github.SIGNATURE, ""))
+    if not signers:
+        _refuse(door, "The signature fits no secret that is set here. Set the same secret here and at the hook.")
+    key = delivery_key(call, "X-GitHub-Delivery")
+    text, fact = _github_fact(call, body)
+    speaks_for = [one for one in known if (one.id if one.id in own else _DEFAULT) in signers]
+    repository = _called(speaks_for, fact.slug)
+    if repository is None and (_DEFAULT not in signers or _called(known, fact.slug)):
+        _refuse(door, "This secret does not speak for this repository.")
+    return await take(door, Came(github.FORGE, key, body, text, fact), repository, _ignored(repository, fact))
+
+
+async def on_old_github(call: Call) -> Response:
+    """Where the hooks of the original point to; what its query says is ignored."""
+    return await on_github(call)
+
+
+def _github_fact(call: Call, body: bytes) -> tuple[str, Fact]:
+    try:
+        text = github.payload_text(call.request.headers.get("content-type", ""), body)
+        return text, github.fact_of(call.request.headers.get(github.EVENT, ""), text)
+    except github.WrongType as error:
+        raise HTTPException(415, str(error)) from error
+    except ValidationError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"The body cannot be read: {error}") from error
+
+
+def _called(repositories: list[Repository], slug: str) -> Repository | None:
+    """The repository that the forge calls so; forges do not tell capitals from small letters there."""
+    return next((one for one in repositories if slug and one.slug.casefold() == slug.casefold()), None)
+
+
+def _ignored(repository: Repository | None, fact: Fact) -> str:
+    """Why nothing follows from it; empty if something may."""
+    if fact.event == "ping":
+        return "the forge only asked whether somebody is here"
+    if fact.event == "other":
+        return "nothing here acts on such an event"
+    return "" if repository else f"no repository {fact.slug or 'without a name'} is watched here"
+
+
+async def _signers(secrets: Mapping[int, bytes], body: bytes, said: str) -> list[int]:
     if len(body) * len(secrets) > _LARGE:
-        found = await anyio.to_thread.run_sync(commit.signer, secrets, body, signature)
-    else:
-        found = commit.signer(secrets, body, signature)
-    if found is None:
-        _refuse(door)
-    return repositories[found]
+        return await anyio.to_thread.run_sync(signature.signers, secrets, body, said)
+    return signature.signers(secrets, body, said)
 
 
-def _refuse(door: Door) -> NoReturn:
-    """Wrong signature, no secret, unknown repository: one answer, so that it tells nothing."""
+def _refuse(door: Door, sentence: str) -> NoReturn:
+    """Wrong signature, no secret, unknown repository: one status, so that it tells nothing."""
     door.verdicts["bad_signature"] += 1
-    logger.warning("a hook call was refused: its signature fits no watched repository")
-    raise HTTPException(401, "The signature fits no watched repository. Run `formicary hook install` there again.")
+    logger.warning("a hook call was refused: %s", sentence)
+    raise HTTPException(401, sentence)
 
 
-async def _write_down(door: Door, repository: Repository, key: str, body: bytes) -> tuple[Delivery, bool]:
-    delivery = Delivery(
-        organization_id=repository.organization_id,
-        forge=FORGE,
-        delivery_key=f"{repository.id}:{key}",
-        repository_id=repository.id,
-        event="commit",
-        body=body.decode("utf-8", "replace"),
-        body_digest=hashlib.sha256(body).hexdigest(),
-        received_at=door.clock(),
-    )
-    return await door.store.write(lambda tx: tx.add_delivery(delivery))
-
+_ERRORS: Final = (400, 401, 413, 415, 422)
 
 OPERATIONS: Final = (
     Operation(
@@ -110,5 +124,29 @@ OPERATIONS: Final = (
         answer=Accepted,
         status=202,
         errors=(400, 401, 413, 422),
+    ),
+    Operation(
+        "POST",
+        "/hooks/github",
+        "GitHub's hook: push, create, delete, pull_request, ping; signed with X-Hub-Signature-256",
+        on_github,
+        tag="Hooks",
+        role=None,
+        signed=True,
+        answer=Accepted,
+        status=202,
+        errors=_ERRORS,
+    ),
+    Operation(
+        "POST",
+        "/auth/github/webhook",
+        "GitHub's hook at the path that users of the original have configured; its query is ignored",
+        on_old_github,
+        tag="Hooks",
+        role=None,
+        signed=True,
+        answer=Accepted,
+        status=202,
+        errors=_ERRORS,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -83,9 +83,14 @@ def _as_it_is(text: str) -> str:
     return text
 
 
+def _no_secret(_repository: Repository) -> bytes | None:
+    return None
+
+
 @dataclass(kw_only=True)
 class Door:
-    """Everything that a handler may use. `mask` takes secrets out of texts that leave (T8)."""
+    """Everything that a handler may use. `mask` takes secrets out of texts that leave (T8). `forge_secret` is what
+    signs a repository's own hooks at its forge; `default_secrets` (forge → secret) stand in where there is none."""
 
     store: Store
     queen: Queen
@@ -95,6 +100,8 @@ class Door:
     settings: Settings
     pages: Sequence[BaseRoute] = ()
     mask: Callable[[str], str] = _as_it_is
+    forge_secret: Callable[[Repository], bytes | None] = _no_secret
+    default_secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     clock: Callable[[], float] = time.time
     closing: anyio.Event = field(default_factory=anyio.Event)
     codes: LoginCodes = field(default_factory=LoginCodes)

@@ -16,7 +16,7 @@ from repos import RepoBuilder
 from servers import FORMICARY
 
 from formicary.cli.githooks import BEFORE, script
-from formicary.webhook.forges.commit import sign
+from formicary.webhook.forges.signature import sign
 
 CI = "job_type: ci\ntriggers: {commit: {}}\nscript: echo\n"
 ZERO = "0" * 40

@@ -7,7 +7,8 @@ import pytest
 
 from formicary.runner.core.records import Delivery
 from formicary.webhook.datafolder import hook_secret, known_hook_secret
-from formicary.webhook.forges.commit import means, sign, signer
+from formicary.webhook.forges.commit import means
+from formicary.webhook.forges.signature import sign, signers
 
 HOOK = "/hooks/commit"
 
@@ -172,9 +173,9 @@ async def test_a_hook_secret_is_made_once_and_for_nobody_else(data, repository):
 
 
 def test_every_secret_is_tried():
-    assert signer({1: b"a", 2: b"b"}, b"body", sign(b"b", b"body")) == 2
-    assert signer({1: b"a", 2: b""}, b"body", sign(b"", b"body")) is None
-    assert signer({}, b"body", sign(b"a", b"body")) is None
+    assert signers({1: b"a", 2: b"b", 3: b"b"}, b"body", sign(b"b", b"body")) == [2, 3]
+    assert signers({1: b"a", 2: b""}, b"body", sign(b"", b"body")) == []
+    assert signers({}, b"body", sign(b"a", b"body")) == []
 
 
 def test_a_repository_is_meant_by_name_id_or_path():

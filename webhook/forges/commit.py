@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
 from pathlib import PurePath
 from typing import Final
 
@@ -12,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SIGNATURE: Final = "x-formicary-signature-256"
 DELIVERY: Final = "x-formicary-delivery"
-_SIGNED: Final = re.compile(r"sha256=[0-9a-f]{64}")
 
 
 class RefMove(BaseModel):
@@ -33,23 +29,6 @@ class CommitHook(BaseModel):
     repository: str = Field(min_length=1, max_length=4096)
     refs: tuple[RefMove, ...] = ()
     at: str | float = ""
-
-
-def sign(secret: bytes, body: bytes) -> str:
-    """The signature header's value for this body."""
-    return "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
-
-
-def signer(secrets: dict[int, bytes], body: bytes, signature: str) -> int | None:
-    """Whose secret signed these bytes; None if nobody's. Every secret is tried, however early one fits, so the time
-    taken tells nothing."""
-    if not _SIGNED.fullmatch(signature):
-        return None
-    found = None
-    for repository_id, secret in secrets.items():
-        if secret and hmac.compare_digest(sign(secret, body), signature):
-            found = repository_id
-    return found
 
 
 def means(said: str, *, repository_id: int, name: str, path: str) -> bool:

@@ -1,0 +1,93 @@
+"""The ledger of deliveries: each is on disk before it is answered (D1), one seen before starts nothing (T10), and what
+follows from it is the reconciler's: it reads the ledger and git, and finds the same however often it is woken."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final, NamedTuple
+
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from formicary.runner.core.records import DEFAULT_ORGANIZATION, Delivery, Fact, Repository
+from formicary.runner.queen.changes import Change
+from formicary.runner.store import Tx
+from formicary.webhook.operations import Call, reply
+from formicary.webhook.parts import Door
+
+ACCEPTED: Final = "accepted"
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+class Accepted(BaseModel):
+    """Which delivery it is, and which requests it has led to so far."""
+
+    delivery_id: int
+    duplicate: bool
+    request_ids: tuple[int, ...]
+
+
+def delivery_key(call: Call, header: str) -> str:
+    """What the sender calls this delivery. Raises HTTPException 400."""
+    key = call.request.headers.get(header, "")
+    if not _KEY.fullmatch(key):
+        raise HTTPException(400, f"The header {header} must name the delivery (1 to 200 visible characters).")
+    return key
+
+
+class Came(NamedTuple):
+    """A hook's call whose signature is good: what the sender calls it, its raw body, that as text, and what it says."""
+
+    forge: str
+    key: str
+    body: bytes
+    text: str
+    fact: Fact
+
+    def delivery(self, repository: Repository | None, at: float, ignored: str) -> Delivery:
+        fact = self.fact
+        return Delivery(
+            organization_id=repository.organization_id if repository else DEFAULT_ORGANIZATION,
+            forge=self.forge,
+            delivery_key=f"{repository.id if repository else 0}:{self.key}",
+            repository_id=repository.id if repository else None,
+            event=f"{fact.event}.{fact.action}" if fact.action else fact.event,
+            body=self.text,
+            body_digest=hashlib.sha256(self.body).hexdigest(),
+            fact=fact.model_dump(mode="json") if fact.slug else {},
+            received_at=at,
+            verdict="ignored" if ignored else ACCEPTED,
+            reason=ignored,
+        )
+
+
+async def take(door: Door, came: Came, repository: Repository | None, ignored: str = "") -> Response:
+    """Write it down, answer, and wake who reads the ledger. `ignored` says why nothing follows from it."""
+    delivery, new = await _write_down(door, came.delivery(repository, door.clock(), ignored))
+    door.verdicts[delivery.verdict if new else "duplicate"] += 1
+    if new:
+        process(door, delivery)
+    answer = Accepted(delivery_id=delivery.id, duplicate=not new, request_ids=delivery.request_ids)
+    return reply(answer, 202 if new else 200)
+
+
+async def _write_down(door: Door, delivery: Delivery) -> tuple[Delivery, bool]:
+    """Once by its key; what tells of a fact that cannot be read back, once by its body too: the key is not signed."""
+
+    def change(tx: Tx) -> tuple[Delivery, bool]:
+        if delivery.repository_id is not None and delivery.fact.get("pull_request"):
+            first = tx.delivery_of_body(delivery.repository_id, delivery.body_digest)
+            if first is not None:
+                return first, False
+        return tx.add_delivery(delivery)
+
+    return await door.store.write(change)
+
+
+def process(door: Door, delivery: Delivery) -> None:
+    """What is on disk has come, or is to be looked at again: whoever reads the ledger is woken."""
+    if delivery.repository_id is not None and delivery.verdict == ACCEPTED:
+        door.reconciler.wake(delivery.repository_id)
+    door.queen.changes.publish(Change("delivery", delivery.organization_id, delivery.repository_id))
