@@ -58,6 +58,26 @@ tasks:
   task_type: c
   always_run: true
 """,
+    """job_type: outward
+triggers:
+  pull_request: {branches: [main], types: [opened, labeled], paths_ignore: ["docs/**"]}
+webhook:
+  url: "https://h.example:8443/{{ GitBranch }}?a=b"
+  headers: {Authorization: "Bearer {{ Key }}", X-Job: '{{ JobID }}'}
+  query: {message: "{{ GitCommitMessage }}"}
+notify:
+  email: {recipients: [a@team.example, "{{ Who }}"], when: onChange}
+  slack: {recipients: ["#ci", "@ann"]}
+  urls: {recipients: [tgram://a/b], when: never}
+status: {context: "ci/{{ GitBranch }}", per_task: true}
+retention: {completed: 24h, failed: 90, cancelled: 0}
+tasks:
+- task_type: a
+  script: x "$Key"
+  secrets: [Key, "{{ Other }}"]
+  webhook: {url: "{{ Hook }}"}
+  notify: {email: {recipients: b@c}}
+""",
 ]
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / ".formicary").glob("*.yml"))
 SEEDS += [path.read_text() for path in EXAMPLES]

@@ -1,5 +1,7 @@
 """Whatever a value holds, it never changes the structure, and comes back as it was (T6)."""
 
+from urllib.parse import urlsplit
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,6 +100,37 @@ def test_a_tainted_value_never_reaches_code(value):
         assert not plain and '"$P"' in str(error)
     else:
         assert plain and task.script == (f"echo {value}",)
+
+
+OUTWARD = """job_type: ci
+tasks:
+- task_type: t
+  script: x
+  webhook:
+    url: "https://{{ P }}h.example/a{{ P }}"
+    query: {q: "{{ P }}"}
+  notify: {email: {recipients: ["{{ P }}a@b.example"]}}
+- task_type: q
+  script: x
+  webhook: {url: "https://h.example/", query: {q: "{{ P }}", r: {{ P }}}}
+"""
+HOSTS = st.lists(st.sampled_from([*"/@:?#%[]-. ", "\\", "x", "bad.example", "https://"]), max_size=5).map("".join)
+
+
+@given(st.one_of(TEXTS, HOSTS))
+def test_an_outsider_s_value_changes_neither_host_nor_recipient(value):
+    """T6: and where it is only text it comes back."""
+    names = given_names(value, frozenset({"P"}))
+    assert len(plan(OUTWARD, 0, names).definition.tasks) == 2
+    assert fill(attempt(OUTWARD, 0, names, "q").webhook.query["q"], {}) == value
+    try:
+        task = attempt(OUTWARD, 0, names, "t")
+    except DefinitionError as error:
+        assert error.problems
+        return
+    parts = urlsplit(task.webhook.url)
+    assert parts.hostname.endswith("h.example") and "@" not in parts.netloc and parts.path.startswith("/a")
+    assert task.notify[0].recipients == (f"{value}a@b.example",) and "@" not in value
 
 
 PIECES = [*"{}%[]:,-#&*!|>'\"\n ab1~?<", "{{ a }}", "{% if a %}", "{% endif %}"]
