@@ -69,6 +69,14 @@ class ObjectStore(Protocol):
         made it again meanwhile and counts on it."""
         ...
 
+    def presigned(self, sha256: str, seconds: float, filename: str) -> str | None:
+        """A URL that anybody may download it from for so long, as an attachment; None where the store has none."""
+        ...
+
+    def check(self) -> None:
+        """Put, read and delete something. Raises SetupError, WorldError, OSError."""
+        ...
+
 
 def copy(store: ObjectStore, sha256: str, target: BinaryIO) -> int:
     """Write the object into `target` and check it; returns its size. Raises ObjectMissing, ObjectDamaged."""

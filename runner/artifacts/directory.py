@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 from urllib.parse import quote
 
 from formicary.runner.artifacts import CHUNK, Digest, Named, NameTable, ObjectMissing
+from formicary.runner.core.errors import WorldError
 
 _MAX_SEGMENT: Final = 180
 _SUFFIX: Final = ".name"
@@ -68,6 +69,16 @@ class DirectoryStore:
                 path.unlink()
         except FileNotFoundError:
             pass
+
+    def presigned(self, sha256: str, seconds: float, filename: str) -> str | None:
+        return None
+
+    def check(self) -> None:
+        with _incoming(self._incoming) as (temporary, file):
+            file.write(b"formicary")
+            file.flush()
+            if temporary.read_bytes() != b"formicary":
+                raise WorldError(f"{self._incoming} gives back other bytes than were written there.")
 
     def _path(self, sha256: str) -> Path:
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):

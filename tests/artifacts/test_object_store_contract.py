@@ -7,8 +7,10 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
+from buckets import open_store
 
 from formicary.runner.artifacts import Digest, ObjectDamaged, ObjectMissing, copy
 from formicary.runner.artifacts.directory import DirectoryStore
@@ -18,9 +20,25 @@ def directory(tmp_path):
     return DirectoryStore(tmp_path / "store")
 
 
-@pytest.fixture(params=[directory], ids=lambda make: make.__name__)
+@pytest.fixture(params=["directory", "s3"])
 def store(request, tmp_path):
-    return request.param(tmp_path)
+    if request.param == "directory":
+        return directory(tmp_path)
+    server = request.getfixturevalue("s3")
+    return open_store(server, tmp_path / "scratch", server.bucket())
+
+
+class Pipe(io.RawIOBase):
+    """A stream that can be read once."""
+
+    def __init__(self, data):
+        self._inner = io.BytesIO(data)
+
+    def readable(self):
+        return True
+
+    def read(self, size=-1):
+        return self._inner.read(size)
 
 
 def sha(data):
@@ -37,6 +55,53 @@ def test_put_and_open(store, tmp_path, durable):
     with store.open(sha(data)) as stream:
         assert stream.read() == data
     assert store.has(sha(data)) and store.has(sha(b""))
+
+
+def test_a_stream_that_is_read_once(store):
+    """Its digest is not known before its end."""
+    data = os.urandom(6_000_000)
+    assert store.put(Pipe(data)) == Digest(sha(data), len(data))
+    with store.open(sha(data)) as stream:
+        assert stream.read() == data
+
+
+def test_reading_from_somewhere(store):
+    """What a range of a download needs."""
+    data = os.urandom(2_500_000)
+    digest = store.put(io.BytesIO(data))
+    with store.open(digest.sha256) as stream:
+        stream.seek(2_000_000)
+        assert stream.read(100) == data[2_000_000:2_000_100]
+        stream.seek(10)
+        assert stream.read(1_500_000) == data[10:1_500_010]
+        stream.seek(0, os.SEEK_END)
+        assert stream.read(10) == b""
+
+
+def test_put_before(store):
+    """What was put later stays: somebody has made it again."""
+    digest = store.put(io.BytesIO(b"mine"))
+    store.delete(digest.sha256, put_before=time.time() - 60)
+    assert store.has(digest.sha256)
+    store.delete(digest.sha256, put_before=time.time() + 60)
+    assert not store.has(digest.sha256)
+    store.delete(digest.sha256, put_before=time.time() + 60)
+
+
+def test_putting_again_renews(store):
+    """Its time is that of the last put."""
+    store.put(io.BytesIO(b"again"))
+    time.sleep(1.1)  # S3 counts in seconds
+    before = time.time() - 0.1
+    store.put(io.BytesIO(b"again"))
+    store.delete(sha(b"again"), put_before=int(before))
+    assert store.has(sha(b"again"))
+
+
+def test_check(store, tmp_path):
+    """It leaves nothing behind."""
+    store.check()
+    assert list(store.names.list("")) == [] and _files(tmp_path) == []
 
 
 def test_the_same_bytes_are_one_object(store):

@@ -5,11 +5,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import buckets
 import yaml
 
 PARTS = {
     "git": lambda: shutil.which("git"),
     "root": lambda: os.geteuid() == 0,
+    "s3": buckets.weed,
     "chromium": lambda: any(
         path and Path(path).exists()
         for path in (os.environ.get("FORMICARY_CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser")
