@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--custom-compile-command "make lock" --group dev pyproject.toml --output-file requirements.txt --quiet
+	--custom-compile-command "make lock" --quiet pyproject.toml
 
-.PHONY: help venv demo test lint soak bench lock clean
+.PHONY: help venv demo test lint soak bench dist docs lock clean
 
 help:
 	@echo "make demo    see a commit run, on this machine (KEEP=1 goes on serving)"
@@ -15,6 +15,8 @@ help:
 	@echo "make lint    style, types and the rooms' borders"
 	@echo "make soak    the long tests"
 	@echo "make bench   how fast it is, beside the raw floor"
+	@echo "make dist    the wheel and the source archive, in dist/"
+	@echo "make docs    the parts of docs/ that are made from the program"
 	@echo "make venv    only the environment"
 	@echo "make lock    choose and lock newer versions"
 	@echo "make clean   delete what was made"
@@ -50,9 +52,22 @@ soak: $(READY)
 bench: $(READY)
 	@$(BIN)/python bench/run.py
 
+# The archive is made first, and the wheel from the archive; what earlier builds left behind gets into neither.
+dist: $(READY)
+	@rm -rf build dist *.egg-info
+	@PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" \
+		$(BIN)/uv build --quiet --offline --no-build-isolation --out-dir dist .
+	@rm -rf build *.egg-info
+	@ls dist
+
+docs: $(READY)
+	@$(BIN)/python docs/diagrams.py
+	@$(BIN)/python docs/commands.py
+
 lock: $(READY)
-	@$(BIN)/$(LOCK)
-	@! grep -nE '://' requirements.txt || { echo "requirements.txt names a host; it must not" >&2; exit 1; }
+	@$(BIN)/$(LOCK) --group dev --output-file requirements.txt
+	@$(BIN)/$(LOCK) --no-annotate --constraint requirements.txt --output-file requirements-run.txt
+	@! grep -nE '://' requirements.txt requirements-run.txt || { echo "a lock names a host; it must not" >&2; exit 1; }
 
 clean:
 	rm -rf $(VENV) .demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
