@@ -22,8 +22,8 @@ class Entry(NamedTuple):
 
 COMMANDS: Final = {
     "serve": Entry("formicary.cli.serve", "Watch repositories and run their jobs."),
-    "init": Entry("formicary.cli.init", "Write a first definition that fits this project."),
     "run": Entry("formicary.cli.run", "Run a job of the working tree, without a server."),
+    "init": Entry("formicary.cli.init", "Write a first definition that fits this project."),
     "validate": Entry("formicary.cli.validate", "Check .formicary/*.yml and show all that is wrong."),
     "trigger": Entry("formicary.cli.trigger", "Ask the server to run a job."),
     "status": Entry("formicary.cli.status", "What runs, what waits and why, what has ended."),
