@@ -198,9 +198,15 @@ class Document:
 
     def _only_its_secrets(self, task: TaskDefinition, node: MappingNode) -> None:
         """Tell a secret that the text names and `secrets` does not: it would be empty without a word."""
+        named = secrets_named(task) & self.reader.configs
+        for name in sorted(named - self.reader.secrets):
+            told = f"This task names the secret `{name[:60]}`, and this run gets none"
+            self.reader.tell(
+                node, told, "what outsiders have sent in runs without secrets; skip the task with `except`"
+            )
         if task.secrets is None:
             return
-        for name in sorted(secrets_named(task) & self.reader.configs - set(task.secrets)):
+        for name in sorted(named & self.reader.secrets - set(task.secrets)):
             place = _value(node, "secrets") or node
             self.reader.tell(place, f"This task names the secret `{name[:60]}`, which is not among these", "add it")
 

@@ -211,7 +211,7 @@ def attempt(text: str, index: int, names: Names, task_type: str, *, path: str = 
     if unit.constant is None and unit.compiled.template is None:
         plan(text, index, names, path=path)
     task, faults = unit.tasks.get(task_type), list[Fault]()
-    if unit.constant is None or (task and task.secrets and not names.secrets.keys() >= set(task.secrets)):
+    if unit.constant is None or (task and task.secrets and not names.open_secrets.issuperset(task.secrets)):
         task, faults = _read_task(unit, names, task_type, When.ATTEMPT, Budget())
     if faults or task is None:
         gone = Fault(-1, f"The task `{task_type}` is no longer in the definition", "it depends on values that changed")
@@ -229,8 +229,14 @@ def _unit(text: str, index: int, path: str) -> _Unit:
 
 def _reader(unit: _Unit, rendered: Rendered, when: When, names: Names) -> Reader:
     blocks = unit.compiled.template.blocks if unit.compiled.template else ()
-    known = frozenset(names.secrets)
-    return Reader(rendered, when, names=tuple(names.values), secrets=known, configs=names.configs, blocks=blocks)
+    return Reader(
+        rendered,
+        when,
+        names=tuple(names.values),
+        secrets=names.open_secrets,
+        configs=names.configs,
+        blocks=blocks,
+    )
 
 
 def _settled(unit: _Unit, names: Names, budget: Budget, task_type: str = "") -> tuple[Rendered, Names]:

@@ -64,6 +64,14 @@ class Names:
     configs: frozenset[str] = frozenset()
     """Those of `secrets` that are secret configs: a task sees only those that are its own (`secrets_of`)."""
 
+    withheld: bool = False
+    """Whether this run sees no secret config at all. Templates still have their tokens: the queen may send them."""
+
+    @property
+    def open_secrets(self) -> frozenset[str]:
+        """The secrets that a task of this run may see if it names them."""
+        return frozenset(self.secrets) - (self.configs if self.withheld else frozenset())
+
     def rank(self, name: str) -> int:
         """-1 if the name is not there."""
         return self.ranks.get(name, PARAM) if name in self.values else -1
@@ -79,6 +87,7 @@ class Names:
             self.secrets,
             {**self.ranks, **dict.fromkeys(taken, rank)},
             self.configs,
+            self.withheld,
         )
 
 
@@ -126,12 +135,15 @@ def _tokens(value: Any) -> Iterator[str]:
 def secrets_of(task: TaskDefinition, names: Names | None = None) -> frozenset[str]:
     """Which secrets a rendered task may see: those of its `secrets`, else those that its text names.
 
-    Named is what a template puts in and, if `names` are given, what its scripts read as `$Name`. What `webhook` and
-    `notify` hold is not the task's: see `secrets_in`.
+    Named is what a template puts in and, if `names` are given, what its scripts read as `$Name`; with `names` only
+    secrets that this run may see are told. What `webhook` and `notify` hold is not the task's: see `secrets_in`.
     """
-    if task.secrets is not None:
-        return frozenset(task.secrets)
-    return secrets_named(task) | (secrets_in(*_mentioned(task, names)) if names is not None else frozenset())
+    found = frozenset(task.secrets) if task.secrets is not None else secrets_named(task)
+    if names is None:
+        return found
+    if task.secrets is None:
+        found |= secrets_in(*_mentioned(task, names))
+    return found & names.open_secrets
 
 
 def secrets_named(task: TaskDefinition) -> frozenset[str]:
@@ -172,6 +184,7 @@ def names_for(
     secrets: Mapping[str, str] | None = None,
     configs: Mapping[str, str] | None = None,
     secret_params: frozenset[str] = frozenset(),
+    withheld: bool = False,
     outputs: Mapping[str, Mapping[str, Value]] | None = None,
     outputs_tainted: bool = False,
     task: TaskDefinition | None = None,
@@ -180,8 +193,9 @@ def names_for(
 
     Built-ins and secrets are shadowed by nothing. `secret_params` are those of `params` whose value is a secret;
     `secrets` come from elsewhere; so do `configs`, the secret configs, of which a task sees only its own, and which a
-    secret parameter of the same name replaces. `job` is the planned definition, or None before there is one; `outputs`
-    are in the order in which their tasks ended, and each is there as `name` and as `task.name`.
+    secret parameter of the same name replaces; with `withheld` (an untrusted run) it sees none. `job` is the planned
+    definition, or None before there is one; `outputs` are in the order in which their tasks ended, and each is there as
+    `name` and as `task.name`.
     """
     mine = {name: text_of(params[name]) for name in secret_params if name in params} | dict(secrets or {})
     shared = {name: text for name, text in (configs or {}).items() if name not in mine and name not in built_in}
@@ -200,7 +214,7 @@ def names_for(
     layers.add(built_in, FIXED)
     tokens = {name: secret_token(name) if value else "" for name, value in hidden.items()}
     layers.add(tokens, FIXED, tainted=tainted_params & secret_params, made=True)
-    return Names(layers.values, frozenset(layers.tainted), hidden, layers.ranks, frozenset(shared))
+    return Names(layers.values, frozenset(layers.tainted), hidden, layers.ranks, frozenset(shared), withheld)
 
 
 class _Layers:

@@ -60,9 +60,9 @@ class Reader:
         self.when = when
         self.names = names
         self.secrets = secrets
-        """Names of the secrets that there are for this rendering."""
+        """Names of the secrets that a task may see if it names them."""
         self.configs = configs
-        """Those of them of which a task sees only its own."""
+        """Names of secrets of which a task sees only its own, or none."""
         self.blocks = blocks
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []

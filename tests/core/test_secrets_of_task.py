@@ -140,6 +140,24 @@ def test_names_of_secrets_yield_to_built_ins_and_to_secret_parameters():
     assert own.values == {"JobID": 7, "P": secret_token("P"), "Q": secret_token("Q")}
 
 
+def test_an_untrusted_run_sees_none_and_the_queen_may_still_send():
+    """T3"""
+    text = "webhook: {url: https://h.example, headers: {A: '{{ Token }}'}}\njob_type: ci\ntasks:\n- task_type: ci\n"
+    text += "  webhook: {url: https://h.example, headers: {A: '{{ Token }}'}}\n  script: "
+    own = names(configs=CONFIGS, withheld=True)
+    planned = plan(text + "make $Other\n", 0, own).definition
+    task = attempt(text + "make $Other\n", 0, own, "ci")
+    assert secrets_in(planned.webhook) == secrets_in(task.webhook) == {"Token"}
+    assert secrets_of(task, own) == frozenset() and not environment(own, task).variables.keys() & CONFIGS.keys()
+    (problem,) = refused(lambda: attempt(text + "make {{ Other }}\n", 0, own, "ci"))
+    assert "`Other`" in problem.message and "outsiders" in problem.expected and problem.line == 4
+    for script in ("x\n", "'{{ JobID }}'\n"):
+        (problem,) = refused(lambda script=script: attempt(f"{text}{script}  secrets: [Token]\n", 0, own, "ci"))
+        assert "There is no secret `Token` for this run" in problem.message
+    listed = "job_type: ci\nscript: x\nsecrets: [Token]\n"
+    assert refused(lambda: attempt(listed, 0, own, "ci")) and attempt(listed, 0, names(configs=CONFIGS), "ci")
+
+
 def test_what_the_queen_sends_is_not_for_the_task():
     token = secret_token("Hook")
     task = TaskDefinition(
