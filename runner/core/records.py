@@ -218,6 +218,32 @@ class Delivery(Record):
     request_ids: tuple[int, ...] = ()
 
 
+class SecretKind(StrEnum):
+    """What a secret is for: SECRET, a name that tasks may use; CREDENTIAL, how this server gets into a repository."""
+
+    SECRET = "secret"
+    CREDENTIAL = "credential"
+
+
+class Secret(Record):
+    """A secret without its value, which lies sealed beside it. Its scope is the organization, one of its repositories,
+    or a job of that. `branches` (globs) and `events`: only runs of these see it; empty: all. `key_id`: the key that it
+    is sealed with. `created_by`: who gave it its present value, at `updated_at`."""
+
+    id: int = 0
+    organization_id: str = DEFAULT_ORGANIZATION
+    repository_id: int | None = None
+    job_type: str = ""
+    kind: SecretKind = SecretKind.SECRET
+    name: str
+    branches: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    key_id: str = ""
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    created_by: str = ""
+
+
 class Token(Record):
     """A bearer token; only its SHA-256 is kept. `repository_id` None = all of its organization."""
 

@@ -18,6 +18,7 @@ from formicary.runner.core.records import (
     PullRequest,
     Record,
     Repository,
+    Secret,
     SeenRef,
     Token,
     Version,
@@ -127,6 +128,21 @@ class CatalogueTx(SqliteReader):
     def put_pull_request(self, pull_request: PullRequest) -> None:
         self._execute(SQL["put_pull_request"], rows.PULL_REQUEST.encode(pull_request))
 
+    # Secrets
+
+    def put_secret(self, secret: Secret, sealed: str) -> tuple[Secret, bool]:
+        known = self._one(rows.SECRET, "secret_of_scope", rows.SECRET.encode(secret))
+        if known is None:
+            new = changed(secret, created_at=self.now, updated_at=self.now)
+            (new_id,) = self._row("add_secret", rows.SECRET.encode(new) | {"sealed": sealed})
+            return changed(new, id=new_id), True
+        kept = changed(secret, id=known.id, created_at=known.created_at, updated_at=self.now)
+        self._execute(SQL["save_secret"], rows.SECRET.encode(kept) | {"sealed": sealed})
+        return kept, False
+
+    def delete_secret(self, secret_id: int) -> bool:
+        return self._execute(SQL["delete_secret"], {"id": secret_id}).rowcount > 0
+
     # Tokens
 
     def add_token(self, token: Token) -> Token:
@@ -152,6 +168,9 @@ class CatalogueTx(SqliteReader):
         values = {"kind": kind, "key": key, "due_at": due_at, "organization_id": organization_id, "now": self.now}
         self._execute(SQL["owe"], {**values, "payload": rows.to_json(payload)})
         self.learnt.owed = True
+
+    def next_seq(self, organization_id: str) -> int:
+        return int(self._row("next_seq", {"organization_id": organization_id})[0])
 
     def settle(self, entry_id: int) -> None:
         self._execute(SQL["settle"], {"id": entry_id})

@@ -351,6 +351,40 @@ INSERT OR REPLACE INTO pull_requests ({pull_request.columns}) VALUES ({pull_requ
 SELECT {delivery.columns} FROM deliveries WHERE repository_id = :repository_id AND verdict = 'accepted'
 ORDER BY id LIMIT 10000
 
+-- name: secret_heads
+-- Every secret of an organization, without its value.
+SELECT {secret.columns} FROM secrets WHERE organization_id = :organization_id ORDER BY id LIMIT 10000
+
+-- name: secret
+-- One secret, without its value.
+SELECT {secret.columns} FROM secrets WHERE id = :id
+
+-- name: sealed_secret
+-- One secret with its sealed value.
+SELECT {secret.columns}, sealed FROM secrets WHERE id = :id
+
+-- name: secret_of_scope
+-- The secret of this scope, kind and name.
+SELECT {secret.columns} FROM secrets
+WHERE organization_id = :organization_id AND ifnull(repository_id, 0) = ifnull(:repository_id, 0)
+    AND job_type = :job_type AND kind = :kind AND name = :name
+
+-- name: secret_keys
+-- The keys that secrets are sealed with, each with how many.
+SELECT key_id, count(*) FROM secrets GROUP BY key_id LIMIT 1000
+
+-- name: add_secret
+-- A new secret.
+INSERT INTO secrets ({secret.columns_but_id}, sealed) VALUES ({secret.values_but_id}, :sealed) RETURNING id
+
+-- name: save_secret
+-- A secret has another value, or other limits.
+UPDATE secrets SET {secret.assignments}, sealed = :sealed WHERE id = :id
+
+-- name: delete_secret
+-- A secret goes.
+DELETE FROM secrets WHERE id = :id
+
 -- name: tokens
 -- Every token, oldest first.
 SELECT {token.columns} FROM tokens ORDER BY id LIMIT 10000
@@ -398,6 +432,24 @@ INSERT OR REPLACE INTO outbox (organization_id, kind, key, created_at, due_at, p
 SELECT :organization_id, :kind, :key, ifnull(min(created_at), :now),
     min(:due_at, ifnull(min(CASE WHEN attempts = 0 THEN due_at END), :due_at)), :payload
 FROM outbox WHERE organization_id = :organization_id AND kind = :kind AND key = :key
+
+-- name: next_seq
+-- The number of an organization's next event.
+INSERT INTO sequences (organization_id, seq) VALUES (:organization_id, 1)
+ON CONFLICT (organization_id) DO UPDATE SET seq = seq + 1 RETURNING seq
+
+-- name: owed_before
+-- The living effect with the lowest key from `first` to below `key`.
+SELECT {outbox.columns} FROM outbox
+WHERE organization_id = :organization_id AND kind = :kind AND key >= :first AND key < :key AND dead = 0
+ORDER BY key LIMIT 1
+
+-- name: request_before
+-- The last request before this one, of the same job on the same ref, that ended well or badly.
+SELECT {request.columns} FROM requests
+WHERE repository_id IS :repository_id AND ref = :ref AND job_type = :job_type AND id < :id AND ended_at IS NOT NULL
+    AND organization_id = :organization_id AND state IN (:one, :other)
+ORDER BY id DESC LIMIT 1
 
 -- name: settle
 -- An effect is done.

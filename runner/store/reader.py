@@ -24,6 +24,7 @@ from formicary.runner.core.records import (
     PullRequest,
     Record,
     Repository,
+    Secret,
     SeenRef,
     Token,
     Version,
@@ -75,6 +76,11 @@ class SqliteReader:
 
     def request(self, request_id: int) -> JobRequest | None:
         return self._one(rows.REQUEST, "request", {"id": request_id})
+
+    def request_before(self, request: JobRequest, states: tuple[State, State]) -> JobRequest | None:
+        names = ("organization_id", "repository_id", "job_type", "ref", "id")
+        keys = {name: getattr(request, name) for name in names}
+        return self._one(rows.REQUEST, "request_before", keys | {"one": str(states[0]), "other": str(states[1])})
 
     def waits(self, request_id: int) -> bool:
         return self._row("request_waits", {"id": request_id}) is not None
@@ -264,6 +270,19 @@ class SqliteReader:
     def pull_request(self, repository_id: int, number: int) -> PullRequest | None:
         return self._one(rows.PULL_REQUEST, "pull_request", {"repository_id": repository_id, "number": number})
 
+    def secrets(self, organization_id: str = DEFAULT_ORGANIZATION) -> list[Secret]:
+        return self._many(rows.SECRET, "secret_heads", {"organization_id": organization_id})
+
+    def secret(self, secret_id: int) -> Secret | None:
+        return self._one(rows.SECRET, "secret", {"id": secret_id})
+
+    def sealed_secret(self, secret_id: int) -> tuple[Secret, str] | None:
+        row = self._row("sealed_secret", {"id": secret_id})
+        return None if row is None else (rows.SECRET.decode(row[:-1]), row[-1])
+
+    def secret_keys(self) -> dict[str, int]:
+        return dict(self._execute(SQL["secret_keys"], {}).fetchall())
+
     def tokens(self) -> list[Token]:
         return self._many(rows.TOKEN, "tokens", {})
 
@@ -276,6 +295,10 @@ class SqliteReader:
     def outbox_next(self) -> float | None:
         row = self._row("outbox_next", {})
         return None if row is None else float(row[0])
+
+    def owed_before(self, organization_id: str, kind: str, first: str, key: str) -> OutboxEntry | None:
+        keys = {"organization_id": organization_id, "kind": kind, "first": first, "key": key}
+        return self._one(rows.OUTBOX, "owed_before", keys)
 
     def outbox_since(self, after: int, limit: int = 1000) -> list[OutboxEntry]:
         return self._many(rows.OUTBOX, "outbox_since", {"after": after, "limit": limit})

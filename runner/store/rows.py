@@ -22,6 +22,7 @@ from formicary.runner.core.records import (
     PullRequest,
     Record,
     Repository,
+    Secret,
     SeenRef,
     Token,
     Version,
@@ -142,5 +143,6 @@ ARTIFACT: Final = Shape(Artifact)
 DELIVERY: Final = Shape(Delivery)
 DELIVERY_HEAD: Final = Shape(Delivery, body="")
 PULL_REQUEST: Final = Shape(PullRequest)
+SECRET: Final = Shape(Secret)
 TOKEN: Final = Shape(Token)
 OUTBOX: Final = Shape(OutboxEntry)

@@ -53,7 +53,19 @@ def _pull_requests(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 5
+@MIGRATIONS(name="6 secrets")
+def _secrets(db: Database) -> None:
+    for statement in _statements("schema_6.sql"):
+        db.execute(statement)
+
+
+@MIGRATIONS(name="7 sequences of events")
+def _sequences(db: Database) -> None:
+    for statement in _statements("schema_7.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 7
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

@@ -31,6 +31,7 @@ SHAPES = {
     "artifacts": rows.ARTIFACT,
     "deliveries": rows.DELIVERY,
     "pull_requests": rows.PULL_REQUEST,
+    "secrets": rows.SECRET,
     "tokens": rows.TOKEN,
     "outbox": rows.OUTBOX,
     "leases": rows.LEASE,
@@ -39,9 +40,9 @@ SHAPES = {
 
 @pytest.mark.parametrize("table", SHAPES)
 def test_a_table_has_a_column_for_every_field_and_no_other(database, table):
-    """Columns are the fields of the record; leases know their organization besides."""
+    """Columns are the fields of the record; leases know their organization besides, secrets their sealed value."""
     columns = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
-    assert columns - {"organization_id"} == set(SHAPES[table].fields) - {"organization_id"}
+    assert columns - {"organization_id", "sealed"} == set(SHAPES[table].fields) - {"organization_id"}
 
 
 WITHOUT_ORGANIZATION = {"store", "refs", "crons", "request_secrets", "plans", "loose_digests", "pull_requests"}
@@ -66,6 +67,7 @@ SMALL = {
     "sqlite_sequence",
     "CONSTANT",
     "leases",
+    "secrets",
     "repositories",
     "definitions",
     "tokens",
