@@ -49,7 +49,7 @@ def look(sources: Sources, repository: Repository, seen: Mapping[str, SeenRef]) 
     refs = git.refs()
     tracked = _tracked(git, repository, refs)
     head = refs.get(f"refs/heads/{tracked}", "")
-    found = moves(seen, refs)
+    found = moves({ref: one for ref, one in seen.items() if not ref.startswith("refs/pull/")}, refs)
     result = Look(tracked, head)
     if repository.seen_at is None:
         # On first sight everything is old news but the tracked branch's head.
@@ -93,10 +93,11 @@ def _asks(sources: Sources, git: GitRepository, repository: Repository, move: Mo
     found = sources.definitions(repository.path, move.after)
     valid = [(one, one.definition) for one in found.loaded if one.definition is not None and not one.problems]
     jobs = [job for _, job in valid]
-    if not any(triggers.filter_of(job) for job in jobs):
+    remote = bool(repository.url)
+    if not any(triggers.filter_of(job, remote=remote) for job in jobs):
         return []
-    files = git.changed_files(move.before or None, move.after) if triggers.wants_files(jobs) else ()
-    pushed = triggers.Pushed(move.ref, git.commit(move.after).message, tuple(files))
+    files = git.changed_files(move.before or None, move.after) if triggers.wants_files(jobs, remote=remote) else ()
+    pushed = triggers.Pushed(move.ref, git.commit(move.after).message, tuple(files), remote)
     asks: list[Ask] = []
     for loaded, job in valid:
         verdict = triggers.judge(job, pushed)
@@ -122,7 +123,8 @@ def _every_commit(
             before = commit.sha
             continue
         step = Move(move.ref, before or "", commit.sha, move.generation)
-        pushed = triggers.Pushed(move.ref, commit.message, tuple(git.changed_files(before, commit.sha)))
+        files = tuple(git.changed_files(before, commit.sha))
+        pushed = triggers.Pushed(move.ref, commit.message, files, bool(repository.url))
         verdict = triggers.judge(loaded.definition, pushed)
         before = commit.sha
         if verdict is not None:

@@ -16,12 +16,15 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
-from formicary.reconciler.diff import sync_changes
-from formicary.reconciler.look import Look, look
+from formicary.reconciler import pulls
+from formicary.reconciler.agree import agree
+from formicary.reconciler.look import look
+from formicary.reconciler.pulls import PullLook
 from formicary.runner.core.errors import NotFound, SetupError, WorldError
-from formicary.runner.core.records import Definition, JobRequest, Repository
+from formicary.runner.core.records import Definition, Delivery, JobRequest, Repository
+from formicary.runner.core.states import TERMINAL, State
+from formicary.runner.git.mirror import Mirrors, Refreshed
 from formicary.runner.queen.changes import Change, Changes
-from formicary.runner.queen.requests import store_request, version_of
 from formicary.runner.queen.sources import Sources
 from formicary.runner.queen.told import Told
 from formicary.runner.store import Store, Tx
@@ -31,19 +34,24 @@ log = logging.getLogger("formicary.reconciler")
 IN_FLIGHT: Final = 4
 JITTER: Final = 0.2
 LONGEST_BACKOFF: Final = 300.0
+LIVE: Final = tuple(state for state in State if state not in TERMINAL)
+MOST_LIVE: Final = 1000
 
 
 @dataclass(slots=True)
 class Watched:
     """One repository's worker: what wakes it, and what it saw last. `asked`: the next look reads everything, even if no
-    ref has moved; `looked` is set when a look that has yet to begin is over."""
+    ref has moved; `looked` is set when a look that has yet to begin is over; `poll` as the operator set it for this
+    one."""
 
     repository_id: int
     wake: anyio.Event = field(default_factory=anyio.Event)
     asked: bool = False
     fingerprint: str = ""
     failures: int = 0
+    poll: float | None = None
     looked: anyio.Event = field(default_factory=anyio.Event)
+    accepted: list[Delivery] = field(default_factory=list)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
@@ -60,6 +68,7 @@ class Reconciler:
         registered: Callable[[Iterable[Definition]], None],
         poll: float = 10.0,
         told: Told | None = None,
+        mirrors: Mirrors | None = None,
     ) -> None:
         self._store = store
         self._sources = sources
@@ -67,6 +76,7 @@ class Reconciler:
         self._created = created
         self._registered = registered
         self._poll = poll
+        self._mirrors = mirrors
         self._told = told or Told()
         self._watched: dict[int, Watched] = {}
         self._limiter = anyio.CapacityLimiter(IN_FLIGHT)
@@ -84,8 +94,12 @@ class Reconciler:
     # What others may ask
 
     async def add(self, repository: Repository) -> Repository:
-        """Watch it (id 0), or take over its new settings. Raises SetupError where there is no repository."""
-        await anyio.to_thread.run_sync(self._sources.git, repository.path)
+        """Watch it (id 0), or take over its new settings. Raises SetupError where there is no repository; whether a
+        remote one (`url`) can be read, its first look says."""
+        if repository.url:
+            repository = await self._with_mirror(repository)
+        else:
+            await anyio.to_thread.run_sync(self._sources.git, repository.path)
         stored = await self._store.write(lambda tx: tx.put_repository(repository))
         self._watch(stored.id)
         self._changes.publish(Change("repository", stored.organization_id, stored.id))
@@ -96,7 +110,11 @@ class Reconciler:
         watched = self._watched.pop(repository_id, None)
         if watched:
             watched.scope.cancel()
+        repository = self._store.read().repository(repository_id)
         await self._store.write(lambda tx: tx.delete_repository(repository_id))
+        if repository is not None and repository.url:
+            await anyio.to_thread.run_sync(self._sources.forget, repository.path)
+            await self._mirrors_of(repository).forget(repository)
 
     def wake(self, repository_id: int) -> None:
         """Look soon. As often as you like: wake-ups coalesce."""
@@ -131,10 +149,9 @@ class Reconciler:
             while True:
                 looked = watched.looked
                 try:
-                    async with self._limiter:
-                        # Whoever asks from here on, while this look may have passed what they mean, gets another one.
-                        watched.wake, watched.looked = anyio.Event(), anyio.Event()
-                        again = await self._look_guarded(watched)
+                    # Whoever asks from here on, while this look may have passed what they mean, gets another one.
+                    watched.wake, watched.looked = anyio.Event(), anyio.Event()
+                    again = await self._look_guarded(watched)
                 finally:
                     looked.set()
                 if not again:
@@ -142,7 +159,8 @@ class Reconciler:
                         await watched.wake.wait()
 
     def _delay(self, watched: Watched) -> float:
-        base = min(self._poll * 2.0 ** min(watched.failures, 10), max(LONGEST_BACKOFF, self._poll))
+        poll = watched.poll or self._poll
+        base = min(poll * 2.0 ** min(watched.failures, 10), max(LONGEST_BACKOFF, poll))
         return base * (1 + random.uniform(-JITTER, JITTER))
 
     async def _look_guarded(self, watched: Watched) -> bool:
@@ -169,15 +187,76 @@ class Reconciler:
         return False
 
     async def _look(self, watched: Watched, repository: Repository) -> bool:
-        asked, watched.asked = watched.asked, False
-        fingerprint = await anyio.to_thread.run_sync(lambda: self._sources.git(repository.path).fingerprint())
-        if fingerprint == watched.fingerprint and not asked:
+        asked, watched.asked, watched.poll = watched.asked, False, repository.poll
+        # Before git is read: what is delivered after that is for the next look.
+        watched.accepted = self._store.read().accepted_deliveries(repository.id)
+        if repository.url:
+            return await self._look_far(watched, repository, asked)
+        async with self._limiter:
+            here = await anyio.to_thread.run_sync(lambda: self._sources.git(repository.path).fingerprint())
+            return await self._read(watched, repository, Refreshed(here), asked)
+
+    async def _look_far(self, watched: Watched, repository: Repository, asked: bool) -> bool:
+        """What a remote keeps us waiting for keeps no other repository waiting: the mirrors have limits of their own.
+        A mirror that cannot be read is made anew, once."""
+        mirrors = self._mirrors_of(repository)
+        there = await self._refresh(mirrors, repository)
+        if there.fingerprint == watched.fingerprint and not asked:
+            await self._tidy(mirrors, repository)
+            return False
+        try:
+            async with self._limiter:
+                return await self._read(watched, repository, there, asked)
+        except (WorldError, NotFound):
+            if not await mirrors.renew(repository):
+                raise
+        there = await self._refresh(mirrors, repository)
+        async with self._limiter:
+            return await self._read(watched, repository, there, asked)
+
+    async def _refresh(self, mirrors: Mirrors, repository: Repository) -> Refreshed:
+        there = await mirrors.refresh(repository)
+        if there.anew:
+            await anyio.to_thread.run_sync(self._sources.forget, repository.path)
+        return there
+
+    async def _tidy(self, mirrors: Mirrors, repository: Repository) -> None:
+        """In quiet times. What still runs or waits, and what schedules run, stays however branches moved."""
+        reader = self._store.read()
+        live = reader.requests(repository_id=repository.id, states=LIVE, page_size=MOST_LIVE).records
+        commits = {one.commit for one in live} | {one.commit for one in reader.definitions(repository_id=repository.id)}
+        await mirrors.tidy(repository, commits - {""})
+
+    def _mirrors_of(self, repository: Repository) -> Mirrors:
+        if self._mirrors is None:
+            raise SetupError(
+                f"{repository.name} is a remote repository ({repository.url}); only a server watches those."
+            )
+        return self._mirrors
+
+    async def _with_mirror(self, repository: Repository) -> Repository:
+        """With the folder of its mirror: its own, however its address changes."""
+        mirrors = self._mirrors_of(repository)
+        if not repository.path:
+            taken = {one.path for one in self._store.read().repositories()}
+            repository = repository.model_copy(update={"path": mirrors.path_for(repository.url, taken)})
+        await mirrors.prepare(repository)
+        return repository
+
+    async def _read(self, watched: Watched, repository: Repository, there: Refreshed, asked: bool) -> bool:
+        """What is here now, made so in the store. True: there is more."""
+        if there.fingerprint == watched.fingerprint and not asked:
             return False
         reader = self._store.read()
         seen = reader.refs(repository.id)
         found = await anyio.to_thread.run_sync(look, self._sources, repository, seen)
-        made, definitions = await self._store.write(lambda tx: _agree(tx, repository, found, self._told))
-        watched.fingerprint = "" if found.more or found.troubles else fingerprint
+        found.troubles.extend(there.troubles)
+        told_of = await self._pulls(repository, watched.accepted)
+        heard = watched.accepted[-1].id if watched.accepted else 0
+        made, definitions = await self._store.write(
+            lambda tx: agree(tx, repository, found, told_of, heard=heard, told=self._told)
+        )
+        watched.fingerprint = "" if found.more or found.troubles else there.fingerprint
         if made:
             await self._created(made)
         if definitions:
@@ -186,6 +265,16 @@ class Reconciler:
             self._changes.publish(Change("repository", repository.organization_id, repository.id))
         return found.more
 
+    async def _pulls(self, repository: Repository, accepted: list[Delivery]) -> list[PullLook]:
+        """What the deliveries say of pull requests."""
+        numbers = {one.fact["pull_request"]["number"] for one in accepted if one.fact.get("pull_request")}
+        if not numbers:
+            return []
+        reader = self._store.read()
+        known = {number: pull for number in numbers if (pull := reader.pull_request(repository.id, number))}
+        seen = reader.refs(repository.id)
+        return await anyio.to_thread.run_sync(pulls.looks, self._sources, repository, accepted, known, seen)
+
     async def _unavailable(self, watched: Watched, repository: Repository, error: str) -> None:
         watched.failures += 1
         watched.fingerprint = ""
@@ -193,47 +282,12 @@ class Reconciler:
         if repository.state == "unavailable" and repository.error == error:
             return
         log.warning("%s cannot be read: %s", repository.name, error)
-        state = repository.model_copy(update={"state": "unavailable", "error": error})
-        await self._store.write(lambda tx: tx.put_repository(state))
+        await self._store.write(lambda tx: _say(tx, repository.id, error))
         self._changes.publish(Change("repository", repository.organization_id, repository.id))
 
 
-def _agree(tx: Tx, repository: Repository, found: Look, told: Told) -> tuple[list[JobRequest], list[Definition]]:
-    """Within one change: make the store say what the look found."""
-    tx.put_refs([move.seen(repository.id) for move in found.moves])
-    made: list[JobRequest] = []
-    for ask in found.asks:
-        request, new = store_request(tx, ask.loaded, ask.new.commit, ask.new)
-        if new:
-            made.append(request)
-            told.created(tx, request, ask.loaded.definition)
-    definitions = _register(tx, repository, found)
-    synced = {} if found.definitions is None else {"synced_commit": found.head, "synced_at": tx.now}
-    state = {"state": "ok" if found.head or found.moves or repository.synced_commit else "empty"}
-    state["error"] = found.troubles[0] if found.troubles else ""
-    now = tx.repository(repository.id)
+def _say(tx: Tx, repository_id: int, error: str) -> None:
+    """Its settings may have changed while it was looked at; those stay."""
+    now = tx.repository(repository_id)
     if now is not None:
-        tx.put_repository(
-            now.model_copy(update={"tracked_branch": found.tracked, "seen_at": tx.now, **synced, **state})
-        )
-    tx.settle_deliveries(repository.id, {request.ref: request.id for request in made})
-    return made, definitions
-
-
-def _register(tx: Tx, repository: Repository, found: Look) -> list[Definition]:
-    """Registered definitions are those of the tracked branch's head."""
-    if found.definitions is None:
-        return []
-    changes = sync_changes(tx.definitions(repository_id=repository.id), found.definitions, repository, found.head)
-    registered: list[Definition] = []
-    for change in changes:
-        definition = change.definition.model_copy(update={"updated_at": tx.now})
-        if change.gone:
-            tx.delete_definition(definition.id)
-            continue
-        if change.loaded is not None:
-            text = version_of(change.loaded, repository.organization_id, repository.id, found.head, tx.now)
-            version = tx.put_version(text)
-            definition = definition.model_copy(update={"version_id": version.id, "version": version.version})
-        registered.append(tx.put_definition(definition))
-    return registered
+        tx.put_repository(now.model_copy(update={"state": "unavailable", "error": error}))

@@ -21,11 +21,13 @@ SKIP_MARKS: Final = re.compile(r"\[(skip ci|ci skip)\]", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """A ref's move, as triggers see it. `files` is asked for only where a filter names paths."""
+    """A ref's move, as triggers see it. `files` is asked for only where a filter names paths. `remote`: pushed to
+    another host, where no hook of a local repository ever runs."""
 
     ref: str
     message: str
     files: tuple[str, ...] = ()
+    remote: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +43,33 @@ class Verdict:
         return not self.reason
 
 
-def filter_of(job: JobDefinition) -> tuple[str, RefFilter] | None:
-    """The trigger that a local repository's commits go by; `push` there means the same."""
-    if job.triggers.commit is not None:
+def filter_of(job: JobDefinition, *, remote: bool) -> tuple[str, RefFilter] | None:
+    """The trigger that a ref's move goes by. A local repository's is a `commit`, and `push` there means the same; a
+    remote one's is a `push` only."""
+    if job.triggers.commit is not None and not remote:
         return "commit", job.triggers.commit
     if job.triggers.push is not None:
         return "push", job.triggers.push
     return None
 
 
-def wants_files(jobs: Iterable[JobDefinition]) -> bool:
+def wants_files(jobs: Iterable[JobDefinition], *, remote: bool) -> bool:
     """Whether any of their filters looks at changed files."""
-    found = [filter_of(job) for job in jobs]
+    found = [filter_of(job, remote=remote) for job in jobs]
     return any(one and (one[1].paths or one[1].paths_ignore) for one in found)
 
 
 def judge(job: JobDefinition, pushed: Pushed) -> Verdict | None:
     """None: nothing of this job is triggered by such a move."""
-    found = filter_of(job)
+    found = filter_of(job, remote=pushed.remote)
     if found is None:
         return None
     event, wanted = found
-    reason = _ref_reason(wanted, pushed.ref) or _mark_reason(pushed.message) or _path_reason(wanted, pushed.files)
+    reason = (
+        _ref_reason(wanted, pushed.ref)
+        or _mark_reason(pushed.message)
+        or path_reason(wanted.paths, wanted.paths_ignore, pushed.files)
+    )
     return Verdict(event, reason, wanted.every_commit)
 
 
@@ -74,10 +81,10 @@ def _ref_reason(wanted: RefFilter, ref: str) -> str:
     kind, _, name = ref.removeprefix("refs/").partition("/")
     if kind == "tags":
         if wanted.tags:
-            return "" if matches(wanted.tags, name) else f"tag `{name}` is not among {_listed(wanted.tags)}"
+            return "" if matches(wanted.tags, name) else f"tag `{name}` is not among {listed(wanted.tags)}"
         return f"its trigger names branches only, and `{name}` is a tag" if wanted.branches else ""
     if wanted.branches:
-        return "" if matches(wanted.branches, name) else f"branch `{name}` is not among {_listed(wanted.branches)}"
+        return "" if matches(wanted.branches, name) else f"branch `{name}` is not among {listed(wanted.branches)}"
     return f"its trigger names tags only, and `{name}` is a branch" if wanted.tags else ""
 
 
@@ -86,15 +93,16 @@ def _mark_reason(message: str) -> str:
     return f"the commit message says {found.group(0)}" if found else ""
 
 
-def _path_reason(wanted: RefFilter, files: Sequence[str]) -> str:
-    if wanted.paths and not any(matches(wanted.paths, file) for file in files):
-        return f"no changed file is among {_listed(wanted.paths)}"
-    if wanted.paths_ignore and files and all(matches(wanted.paths_ignore, file) for file in files):
-        return f"all changed files are among {_listed(wanted.paths_ignore)} (paths_ignore)"
+def path_reason(paths: Sequence[str], ignored: Sequence[str], files: Sequence[str]) -> str:
+    """Why a filter of paths excludes these changed files; empty if it does not."""
+    if paths and not any(matches(paths, file) for file in files):
+        return f"no changed file is among {listed(paths)}"
+    if ignored and files and all(matches(ignored, file) for file in files):
+        return f"all changed files are among {listed(ignored)} (paths_ignore)"
     return ""
 
 
-def _listed(globs: Sequence[str]) -> str:
+def listed(globs: Sequence[str]) -> str:
     return ", ".join(f"`{glob}`" for glob in globs)
 
 

@@ -49,16 +49,18 @@ CredentialsOf = Callable[[Repository], Credentials | None]
 
 
 class Refreshed(NamedTuple):
-    """`fingerprint` differs whenever a ref is elsewhere than before; `troubles` are refs that could not be fetched."""
+    """`fingerprint` differs whenever a ref is elsewhere than before; `troubles` are refs that could not be fetched;
+    `anew`: the mirror was made anew, so what was open of it is gone."""
 
     fingerprint: str
     troubles: tuple[str, ...] = ()
+    anew: bool = False
 
 
 @dataclass(slots=True)
 class Mirror:
     """One mirror and what is known of it. `agreed`: the listing that it was last brought to; `refused`: ref → id that
-    git would not take; `moved_to`: where its own host says that it is now."""
+    git would not take; `moved_to`: where its own host says that it is now; `is_new`: made anew, not yet told."""
 
     bare: Bare
     repository: Repository
@@ -67,6 +69,7 @@ class Mirror:
     refused: dict[str, tuple[str, str]] = field(default_factory=dict)
     moved_to: Address | None = None
     renewed_at: float | None = None
+    is_new: bool = False
 
 
 class Mirrors:
@@ -93,20 +96,27 @@ class Mirrors:
     async def prepare(self, repository: Repository) -> None:
         """An empty mirror, where there is none. Raises SetupError for an address that is none."""
         parse(repository.url)
-        await to_thread.run_sync(self._make, self._mirror(repository).bare, 40)
+        await self._make(self._mirror(repository))
 
     async def refresh(self, repository: Repository) -> Refreshed:
         """Make the mirror's branches and tags those of the remote. Raises RepositoryUnavailable, SetupError with one
         sentence that says what to do."""
+        try:
+            return await self._refreshed(repository)
+        except RepositoryUnavailable as error:
+            if getattr(error, "kind", "") != complaint.OWN or not await self.renew(repository):
+                raise
+        return await self._refreshed(repository)
+
+    async def _refreshed(self, repository: Repository) -> Refreshed:
         mirror = self._mirror(repository)
         async with mirror.lock:
-            remote = self._remote(mirror)
-            advert = await self._list(mirror, remote)
+            advert = await self._list(mirror, self._remote(mirror))
             digest = _digest(advert)
-            if digest != mirror.agreed or not mirror.bare.is_there:
+            if digest != mirror.agreed:
                 await self._agree(mirror, self._remote(mirror), advert)
-                mirror.agreed = digest
-        return Refreshed(digest, tuple(why for _, why in mirror.refused.values()))
+            anew, mirror.agreed, mirror.is_new = mirror.is_new, digest, False
+        return Refreshed(digest, tuple(why for _, why in mirror.refused.values()), anew)
 
     async def fetch_ref(self, repository: Repository, ref: str) -> str:
         """The commit that a ref beside branches and tags names (`refs/pull/7/head`), fetched. Raises
@@ -115,7 +125,7 @@ class Mirrors:
             raise SetupError(f"`{ref}` is no full name of a ref.")
         mirror = self._mirror(repository)
         async with mirror.lock:
-            await to_thread.run_sync(self._make, mirror.bare, 40)
+            await self._make(mirror)
             kept = f"refs/formicary/{ref.removeprefix('refs/')}"
             async with self._fetching:
                 await self._remote(mirror).fetch(mirror.bare.path, [f"+{ref}:{kept}"], most_bytes=self._most_bytes)
@@ -143,9 +153,9 @@ class Mirrors:
             return False
         log.warning("the mirror of %s is damaged; it is made anew", repository.name)
         async with mirror.lock:
-            mirror.renewed_at, mirror.agreed = now, ""
+            mirror.renewed_at = now
             await to_thread.run_sync(mirror.bare.remove)
-            await to_thread.run_sync(self._make, mirror.bare, 40)
+            await self._make(mirror)
         return True
 
     async def tidy(self, repository: Repository, keep: Collection[str]) -> bool:
@@ -180,14 +190,26 @@ class Mirrors:
         credentials = self._credentials(mirror.repository) or Credentials()
         return Remote(mirror.moved_to or parse(mirror.repository.url), credentials, self.folder)
 
-    def _make(self, bare: Bare, hex_length: int) -> None:
+    async def _make(self, mirror: Mirror, hex_length: int = 40) -> None:
+        if not await to_thread.run_sync(lambda: mirror.bare.is_there):
+            mirror.agreed, mirror.is_new = "", True
+            await to_thread.run_sync(self._made, mirror.bare, hex_length)
+
+    def _made(self, bare: Bare, hex_length: int) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         remove_leftovers(self.folder)
         bare.make(hex_length)
 
+    async def _fit(self, mirror: Mirror, advert: Advert) -> None:
+        """Ids of another length than the mirror's: the history was replaced by one of the other object format."""
+        length = len(next(iter(advert.refs.values()), "")) or 40
+        if advert.refs and await to_thread.run_sync(mirror.bare.object_format) != length:
+            await to_thread.run_sync(mirror.bare.remove)
+            await self._make(mirror, length)
+
     async def _list(self, mirror: Mirror, remote: Remote) -> Advert:
         tracked = mirror.repository.tracked_branch
-        await to_thread.run_sync(self._make, mirror.bare, 40)
+        await self._make(mirror)
         async with self._listing:
             try:
                 advert = await remote.list_refs(head=not tracked)
@@ -208,7 +230,7 @@ class Mirrors:
 
     async def _agree(self, mirror: Mirror, remote: Remote, advert: Advert) -> None:
         bare = mirror.bare
-        await to_thread.run_sync(_fit, self._make, bare, advert)
+        await self._fit(mirror, advert)
         await to_thread.run_sync(bare.remove_locks)
         there = await to_thread.run_sync(bare.refs, await to_thread.run_sync(bare.object_format))
         moved = {ref: sha for ref, sha in advert.refs.items() if there.get(ref) != sha}
@@ -272,14 +294,6 @@ class Mirrors:
             if failed.kind != complaint.NO_REF:
                 raise
             log.info("commit %s is not in %s any more", sha, mirror.repository.name)  # the copy says what to do
-
-
-def _fit(make: Callable[[Bare, int], None], bare: Bare, advert: Advert) -> None:
-    """Ids of another length than the mirror's: the history was replaced by one of the other object format."""
-    length = len(next(iter(advert.refs.values()), "")) or 40
-    if bare.is_there and advert.refs and bare.object_format() != length:
-        bare.remove()
-    make(bare, length)
 
 
 def _usable(refs: Mapping[str, str]) -> dict[str, str]:

@@ -162,7 +162,7 @@ def git_params(
         "GitCommitAuthor": facts.author,
         "GitCommitAuthorEmail": facts.author_email,
         "GitRepository": repository.name,
-        "GitRepositoryURL": repository.path,
+        "GitRepositoryURL": repository.url or repository.path,
         "GitEvent": event,
         "GitBefore": before or "",
         "GitChangedFiles": list(git.changed_files(before, commit, limit=MAX_CHANGED_FILES)),

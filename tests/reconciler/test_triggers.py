@@ -66,3 +66,11 @@ def test_push_means_the_same_and_commit_wins():
 
 def test_no_trigger_no_verdict():
     assert judge(JobDefinition(job_type="ci"), Pushed("refs/heads/main", "m")) is None
+
+
+def test_a_remotes_moves_are_pushes_only():
+    """language.md: `commit` is for the hooks and polls of local repositories."""
+    both = JobDefinition.model_validate({"job_type": "ci", "triggers": {"commit": {"branches": ["a"]}, "push": {}}})
+    far = judge(both, Pushed("refs/heads/x", "m", remote=True))
+    assert (far.event, far.runs) == ("push", True)
+    assert judge(job("commit"), Pushed("refs/heads/x", "m", remote=True)) is None
