@@ -19,9 +19,9 @@ from formicary.ant import extract, pack
 from formicary.ant.artifacts import Selection, Warn, check, checked, select
 from formicary.ant.below import Below, Found
 from formicary.ant.settings import ArtifactLimits
-from formicary.runner.artifacts import Named, ObjectDamaged, ObjectMissing, ObjectStore
+from formicary.runner.artifacts import Named, ObjectDamaged, ObjectStore
 from formicary.runner.core.definition import Cache
-from formicary.runner.core.errors import UserError
+from formicary.runner.core.errors import UserError, WorldError
 from formicary.runner.core.messages import TaskOrder
 
 Say = Callable[[str], None]
@@ -61,7 +61,7 @@ class Caches:
                 continue
             try:
                 self._keep(cache, name, say, warn)
-            except UserError as error:
+            except (UserError, WorldError) as error:
                 warn(f"cache {cache.key}: {error}")
 
     def _keep(self, cache: Cache, name: str, say: Say, warn: Warn) -> None:
@@ -83,7 +83,7 @@ class Caches:
         try:
             with checked(self.objects, found.digest.sha256, self.scratch) as content:
                 extract.unpack(content, self.below, self.limits)
-        except (ObjectMissing, ObjectDamaged, UserError) as error:
+        except (ObjectDamaged, UserError) as error:
             say(f"Cache {cache.key}: cannot be used, going on without it: {error}")
             self._forget(found)
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from functools import partial
 
 from anyio import to_thread
@@ -12,17 +13,18 @@ from formicary.ant import artifacts as kept
 from formicary.ant import outputs as parsed
 from formicary.ant.below import Below, Outside
 from formicary.ant.kit import Kit
+from formicary.ant.persist import patiently
 from formicary.ant.prepare import caches_of
 from formicary.ant.refusal import TaskRefused
 from formicary.ant.workspace import Place
 from formicary.executors.contract import Outcome
-from formicary.runner.core.errors import ERR_ARTIFACT, ERR_CANCELLED, UserError
+from formicary.runner.core.errors import ERR_ARTIFACT, ERR_CANCELLED, SetupError, UserError
 from formicary.runner.core.execution import ArtifactRef
 from formicary.runner.core.messages import TaskOrder
 
 
 async def artifacts_and_cache(
-    kit: Kit, order: TaskOrder, place: Place, outcome: Outcome, exact: frozenset[str]
+    kit: Kit, order: TaskOrder, place: Place, outcome: Outcome, exact: frozenset[str], say: Callable[[str], None]
 ) -> tuple[tuple[ArtifactRef, ...], list[str], list[str], TaskRefused | None]:
     """What was kept; warnings; words for the log; and why something that should have been kept was not."""
     wants_artifacts = bool(order.task.artifacts.paths) and _wanted(order.task.artifacts.when, outcome)
@@ -30,7 +32,7 @@ async def artifacts_and_cache(
     if not wants_artifacts and not wants_cache:
         return (), [], [], None
     call = partial(_keep, kit, order, place, exact, wants_artifacts, wants_cache)
-    return await to_thread.run_sync(call, limiter=kit.threads)
+    return await patiently(partial(to_thread.run_sync, call, limiter=kit.threads), kit.settings.store_patience, say)
 
 
 def _wanted(when: str, outcome: Outcome) -> bool:
@@ -58,6 +60,8 @@ def _keep(
                 for ref in found:
                     refs.append(ref)
                     said.append(f"Artifact {ref.name}: kept {ref.size} bytes.")
+            except SetupError:
+                raise  # the store's, which is the operator's to mend (D12)
             except UserError as error:
                 refused = TaskRefused(ERR_ARTIFACT, str(error))
         if cache and refused is None:

@@ -1,4 +1,5 @@
-"""What is said to the queen is said until she has heard it: while she is away the ant tries again, ever more rarely."""
+"""What is said to the queen is said until she has heard it, and what is kept is tried until the store takes it: while
+they are away the ant tries again, ever more rarely."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Final, TypeVar
 
 import anyio
 
+from formicary.runner.artifacts import ObjectDamaged
 from formicary.runner.core.errors import StaleFence, WorldError
 
 T = TypeVar("T")
@@ -34,5 +36,22 @@ async def persistently(call: Callable[[], Awaitable[T]], what: str) -> T:
             _log.exception("%s failed (%d of %d)", what, faults, MOST_FAULTS)
             if faults >= MOST_FAULTS:
                 raise
+        await anyio.sleep(delay)
+        delay = min(2 * delay, LONGEST_DELAY)
+
+
+async def patiently(call: Callable[[], Awaitable[T]], patience: float, say: Callable[[str], None]) -> T:
+    """The call's answer, tried again while the artifact store is away, for `patience` seconds. Raises WorldError."""
+    delay, deadline = FIRST_DELAY, anyio.current_time() + patience
+    while True:
+        try:
+            return await call()
+        except ObjectDamaged:
+            raise  # it stays so
+        except WorldError as error:
+            if anyio.current_time() + delay > deadline:
+                raise
+            if delay == FIRST_DELAY:
+                say(f"{error} Trying again for up to {patience:g} seconds.")
         await anyio.sleep(delay)
         delay = min(2 * delay, LONGEST_DELAY)

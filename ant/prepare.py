@@ -12,10 +12,11 @@ from formicary.ant.cache import Caches
 from formicary.ant.checkout import checkout, copy_tree
 from formicary.ant.kit import Kit
 from formicary.ant.log import Log
+from formicary.ant.persist import patiently
 from formicary.ant.refusal import TaskRefused
 from formicary.ant.workspace import Place
 from formicary.runner.artifacts import ObjectMissing
-from formicary.runner.core.errors import ERR_ARTIFACT, UserError
+from formicary.runner.core.errors import ERR_ARTIFACT, SetupError, UserError, WorldError
 from formicary.runner.core.messages import TaskOrder
 
 
@@ -29,7 +30,8 @@ async def workspace(kit: Kit, order: TaskOrder, place: Place, log: Log) -> froze
         await copy_tree(kit, source, place)
         log.sys(f"Copied the working tree {source.path}.")
     if order.inputs:
-        await to_thread.run_sync(partial(_inputs, kit, order, place), limiter=kit.threads)
+        put = partial(to_thread.run_sync, partial(_inputs, kit, order, place), limiter=kit.threads)
+        await patiently(put, kit.settings.store_patience, log.sys)
         for one in order.inputs:
             log.sys(f"Artifact {one.artifact.name} of {one.task_type} put in place.")
     if not order.task.cache:
@@ -46,6 +48,8 @@ def _inputs(kit: Kit, order: TaskOrder, place: Place) -> None:
             artifacts.put_in_place(order.inputs, below, kit.objects, kit.settings.artifacts, place.root)
     except ObjectMissing as error:
         raise TaskRefused(ERR_ARTIFACT, f"An artifact of a dependency is gone: {error}") from error
+    except SetupError:
+        raise  # the store's, which is the operator's to mend (D12)
     except UserError as error:
         raise TaskRefused(ERR_ARTIFACT, f"An artifact of a dependency cannot be put in place: {error}") from error
 
@@ -56,7 +60,7 @@ def _caches(kit: Kit, order: TaskOrder, place: Place) -> tuple[frozenset[str], l
         caches = caches_of(kit, order, place, below)
         try:
             return caches.restore(said.append), said
-        except UserError as error:
+        except (UserError, WorldError) as error:
             said.append(f"The cache cannot be used, going on without it: {error}")
             return frozenset(), said
 

@@ -35,4 +35,6 @@ class AntSettings:
     after_script_timeout: float = 300.0
     drain_timeout: float = 3600.0
     max_log_bytes: int = 1 << 30
+    store_patience: float = 300.0
+    """How long (s) a task waits for an artifact store that is away, before its attempt is lost."""
     artifacts: ArtifactLimits = field(default_factory=ArtifactLimits)

@@ -125,7 +125,7 @@ class Task:
             return self._report("FINISHED", result=await self._result(group))
         except Lost as error:
             return self._lost(str(error))
-        except (WorldError, OSError) as error:
+        except (WorldError, SetupError, OSError) as error:
             return self._lost(f"{error}")
         except Exception as error:
             _logger.exception("task execution %s", self.order.task_execution_id)
@@ -250,7 +250,7 @@ class Task:
         if not self._script_began or self._disowned:
             return (), outcome
         refs, warnings, said, refused = await keep.artifacts_and_cache(
-            self._kit, self.order, self._place, outcome, self._exact
+            self._kit, self.order, self._place, outcome, self._exact, self._log.sys
         )
         for text in said:
             self._log.sys(text)
