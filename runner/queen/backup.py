@@ -147,7 +147,9 @@ class _Copied:
         objects = DirectoryStore(self.data / "artifacts")
         unsound = [digest for digest in self.contents.objects if not self._object(writer, objects, digest)]
         named = snapshot.still_named(self.data, unsound)
-        self.lost |= {digest: snapshot.namer(self.workplace, digest) for digest in unsound}
+        inside = {entry.name for entry in writer.files}  # what is damaged was seen to be when it was inside
+        said = [digest for digest in unsound if digest in named or object_name(digest) in inside]
+        self.lost |= {digest: snapshot.namer(self.workplace, digest) for digest in said}
         snapshot.forget(self.workplace, [digest for digest in unsound if digest not in named])
 
     def _object(self, writer: ArchiveWriter, objects: DirectoryStore, digest: str) -> bool:
