@@ -205,8 +205,10 @@ class Reader(Protocol):
         """When the next living entry is due; None where nothing is owed."""
         ...
 
-    def owed_before(self, organization_id: str, kind: str, first: str, key: str) -> OutboxEntry | None:
-        """The living entry of this kind with the lowest key, from `first` to below `key`."""
+    def owed_before(
+        self, organization_id: str, kind: str, first: str, key: str, limit: int = 100
+    ) -> list[OutboxEntry]:
+        """The living entries of this kind from the key `first` to below `key`, in the order of their keys."""
         ...
 
     def outbox_since(self, after: int, limit: int = 1000) -> list[OutboxEntry]:
@@ -299,9 +301,10 @@ class Tx(Reader, Protocol):
         ...
 
     def save_delivery(self, delivery: Delivery) -> None: ...
-    def settle_deliveries(self, repository_id: int, requests: Mapping[str, int]) -> None:
-        """The repository's `accepted` deliveries become `handled`, with the ids of those requests (ref → request id)
-        whose ref they name; one that made none becomes `coalesced`. Those that tell of a pull request are left."""
+    def settle_deliveries(self, repository_id: int, requests: Mapping[str, int], upto: int) -> None:
+        """The repository's `accepted` deliveries, up to the one of this id, become `handled`, with the ids of those
+        requests (ref → request id) whose ref they name; one that made none becomes `coalesced`. Those that tell of a
+        pull request are left."""
         ...
 
     def put_pull_request(self, pull_request: PullRequest) -> None:

@@ -115,9 +115,9 @@ class CatalogueTx(SqliteReader):
     def save_delivery(self, delivery: Delivery) -> None:
         self._save_by_id(rows.DELIVERY, "save_delivery", delivery)
 
-    def settle_deliveries(self, repository_id: int, requests: Mapping[str, int]) -> None:
+    def settle_deliveries(self, repository_id: int, requests: Mapping[str, int], upto: int) -> None:
         for delivery in self.accepted_deliveries(repository_id):
-            if delivery.fact.get("pull_request"):
+            if delivery.id > upto or delivery.fact.get("pull_request"):
                 continue
             made = tuple(
                 requests[ref] for ref in delivery.fact.get("refs") or named_refs(delivery.body) if ref in requests

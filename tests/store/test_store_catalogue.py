@@ -192,13 +192,13 @@ async def test_deliveries_are_settled_by_the_refs_that_they_name(world):
     broken = [await deliver(f"b{n}", body) for n, body in enumerate(["", "[", "[1]", '{"refs": [1, {"ref": []}]}'])]
     foreign = await deliver("4", json.dumps({"ref": "refs/heads/a"}), repository_id=2)
     requests = {"refs/heads/a": 10, "refs/heads/b": 11}
-    await world.store.write(lambda tx: tx.settle_deliveries(1, requests))
+    await world.store.write(lambda tx: tx.settle_deliveries(1, requests, 1000))
     reader = world.store.read()
     found = {one: (reader.delivery_by_id(one).verdict, reader.delivery_by_id(one).request_ids) for one in (local, hub)}
     assert found == {local: ("handled", (10, 11)), hub: ("handled", (11,))}
     assert {reader.delivery_by_id(one).verdict for one in (none, *broken)} == {"coalesced"}
     assert reader.delivery_by_id(foreign).verdict == "accepted"
-    await world.store.write(lambda tx: tx.settle_deliveries(1, {"refs/heads/a": 99}))
+    await world.store.write(lambda tx: tx.settle_deliveries(1, {"refs/heads/a": 99}, 1000))
     assert reader.delivery_by_id(local).request_ids == (10, 11)
 
 

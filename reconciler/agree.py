@@ -1,0 +1,78 @@
+"""What a look found becomes what the store says: refs, requests, definitions, verdicts and effects, in one change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from formicary.reconciler.diff import sync_changes
+from formicary.reconciler.look import Ask, Look
+from formicary.reconciler.pulls import PullLook
+from formicary.runner.core.records import Definition, JobRequest, Repository
+from formicary.runner.queen.requests import store_request, version_of
+from formicary.runner.queen.told import Told
+from formicary.runner.store import Tx
+
+
+def agree(
+    tx: Tx, repository: Repository, found: Look, pulls: Sequence[PullLook], *, heard: int, told: Told
+) -> tuple[list[JobRequest], list[Definition]]:
+    """The new requests, and the definitions that have changed. `heard`: the newest delivery that this answers."""
+    tx.put_refs([move.seen(repository.id) for move in found.moves])
+    made = [request for request, new in _store_requests(tx, found.asks, told) if new]
+    by_ref = {request.ref: request.id for request in made}
+    for one in pulls:
+        made.extend(_agree_pull(tx, one, told))
+    definitions = _register(tx, repository, found)
+    synced = {} if found.definitions is None else {"synced_commit": found.head, "synced_at": tx.now}
+    state = {"state": "ok" if found.head or found.moves or repository.synced_commit else "empty"}
+    state["error"] = found.troubles[0] if found.troubles else ""
+    now = tx.repository(repository.id)
+    if now is not None:
+        tx.put_repository(
+            now.model_copy(update={"tracked_branch": found.tracked, "seen_at": tx.now, **synced, **state})
+        )
+    tx.settle_deliveries(repository.id, by_ref, heard)
+    return made, definitions
+
+
+def _store_requests(tx: Tx, asks: Iterable[Ask], told: Told) -> list[tuple[JobRequest, bool]]:
+    """All that is asked for; False beside one whose cause was known already."""
+    stored = []
+    for ask in asks:
+        request, new = store_request(tx, ask.loaded, ask.new.commit, ask.new)
+        if new:
+            told.created(tx, request, ask.loaded.definition)
+        stored.append((request, new))
+    return stored
+
+
+def _agree_pull(tx: Tx, found: PullLook, told: Told) -> list[JobRequest]:
+    """One delivery about a pull request. Its requests stand in the ledger, also those that an earlier one has made."""
+    stored = _store_requests(tx, found.asks, told)
+    if found.pull is not None:
+        tx.put_pull_request(found.pull)
+    if found.seen is not None:
+        tx.put_refs([found.seen])
+    ids = tuple(request.id for request, _ in stored)
+    update = {"verdict": found.verdict, "reason": found.reason, "request_ids": ids}
+    tx.save_delivery(found.delivery.model_copy(update=update))
+    return [request for request, new in stored if new]
+
+
+def _register(tx: Tx, repository: Repository, found: Look) -> list[Definition]:
+    """Registered definitions are those of the tracked branch's head."""
+    if found.definitions is None:
+        return []
+    changes = sync_changes(tx.definitions(repository_id=repository.id), found.definitions, repository, found.head)
+    registered: list[Definition] = []
+    for change in changes:
+        definition = change.definition.model_copy(update={"updated_at": tx.now})
+        if change.gone:
+            tx.delete_definition(definition.id)
+            continue
+        if change.loaded is not None:
+            text = version_of(change.loaded, repository.organization_id, repository.id, found.head, tx.now)
+            version = tx.put_version(text)
+            definition = definition.model_copy(update={"version_id": version.id, "version": version.version})
+        registered.append(tx.put_definition(definition))
+    return registered
