@@ -439,10 +439,10 @@ INSERT INTO sequences (organization_id, seq) VALUES (:organization_id, 1)
 ON CONFLICT (organization_id) DO UPDATE SET seq = seq + 1 RETURNING seq
 
 -- name: owed_before
--- The living effect with the lowest key from `first` to below `key`.
+-- The living effects from the key `first` to below `key`.
 SELECT {outbox.columns} FROM outbox
 WHERE organization_id = :organization_id AND kind = :kind AND key >= :first AND key < :key AND dead = 0
-ORDER BY key LIMIT 1
+ORDER BY key LIMIT :limit
 
 -- name: request_before
 -- The last request before this one, of the same job on the same ref, that ended well or badly.

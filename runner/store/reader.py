@@ -296,9 +296,11 @@ class SqliteReader:
         row = self._row("outbox_next", {})
         return None if row is None else float(row[0])
 
-    def owed_before(self, organization_id: str, kind: str, first: str, key: str) -> OutboxEntry | None:
-        keys = {"organization_id": organization_id, "kind": kind, "first": first, "key": key}
-        return self._one(rows.OUTBOX, "owed_before", keys)
+    def owed_before(
+        self, organization_id: str, kind: str, first: str, key: str, limit: int = 100
+    ) -> list[OutboxEntry]:
+        keys = {"organization_id": organization_id, "kind": kind, "first": first, "key": key, "limit": limit}
+        return self._many(rows.OUTBOX, "owed_before", keys)
 
     def outbox_since(self, after: int, limit: int = 1000) -> list[OutboxEntry]:
         return self._many(rows.OUTBOX, "outbox_since", {"after": after, "limit": limit})
