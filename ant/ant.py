@@ -7,6 +7,7 @@ While the queen is away the hands work on (D7).
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,7 @@ from formicary.runner.artifacts import ObjectStore
 from formicary.runner.bus import Bus
 from formicary.runner.core.errors import LostError, WorldError
 from formicary.runner.core.messages import Ant as Present
-from formicary.runner.core.messages import Report, TaskOrder
+from formicary.runner.core.messages import Report, Source, TaskOrder
 
 FILE_THREADS: Final = 4
 AWAY_DELAY: Final = 0.5
@@ -38,9 +39,18 @@ _logger = logging.getLogger(__name__)
 class Ant:
     """One ant. `run` it once; `drain` ends it gently, cancelling `run` at once."""
 
-    def __init__(self, bus: Bus, executors: Registry, objects: ObjectStore, work: Path, settings: AntSettings) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        executors: Registry,
+        objects: ObjectStore,
+        work: Path,
+        settings: AntSettings,
+        ready: Callable[[Source], Awaitable[None]] | None = None,
+    ) -> None:
         places = Places(work, settings.hands)
-        self._kit = Kit(bus, executors, objects, work, settings, CapacityLimiter(FILE_THREADS), places)
+        threads = CapacityLimiter(FILE_THREADS)
+        self._kit = Kit(bus, executors, objects, work, settings, threads, places, ready or _as_it_is)
         self._uids = Uids(settings.uid_range)
         self._tasks: dict[str, Task] = {}
         self._claims: set[anyio.CancelScope] = set()
@@ -191,3 +201,7 @@ class Ant:
         async for task_execution_id in self._kit.bus.stops(self._kit.settings.ant_id):
             if (task := self._tasks.get(task_execution_id)) is not None:
                 task.stop()
+
+
+async def _as_it_is(source: Source) -> None:
+    """Repositories of this machine are whole."""

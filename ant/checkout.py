@@ -37,6 +37,7 @@ async def checkout(kit: Kit, order: TaskOrder, place: Place) -> None:
     """Raises TaskRefused where no attempt could succeed, WorldError where another may."""
     source = order.source
     try:
+        await kit.ready(source)
         await to_thread.run_sync(_fetch, source, place, limiter=kit.threads)
     except UserError as error:
         raise TaskRefused(ERR_CHECKOUT, str(error)) from error

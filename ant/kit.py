@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from formicary.ant.settings import AntSettings
 from formicary.executors.registry import Registry
 from formicary.runner.artifacts import ObjectStore
 from formicary.runner.bus import Bus
+from formicary.runner.core.messages import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """`threads` bounds the blocking work with files: more at once would only make each slower."""
+    """`threads` bounds the blocking work with files: more at once would only make each slower. `ready` has a commit
+    there to be copied, with the history that the task wants; raises WorldError."""
 
     bus: Bus
     executors: Registry
@@ -25,3 +28,4 @@ class Kit:
     settings: AntSettings
     threads: CapacityLimiter
     places: Places
+    ready: Callable[[Source], Awaitable[None]]

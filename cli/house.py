@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 from formicary.ant.ant import Ant
 from formicary.ant.settings import DEFAULT_PATH, AntSettings
 from formicary.ant.uids import default_range
+from formicary.cli.credentials import credentials_of
 from formicary.cli.settings import Settings
 from formicary.executors.contract import Limits
 from formicary.executors.process_group import Hands
@@ -25,6 +26,8 @@ from formicary.runner.artifacts.directory import DirectoryStore
 from formicary.runner.bus.memory import MemoryBus
 from formicary.runner.core.errors import SetupError
 from formicary.runner.core.execution import Plan
+from formicary.runner.git.mirror import FOLDER as MIRRORS
+from formicary.runner.git.mirror import Mirrors
 from formicary.runner.publish import Publisher
 from formicary.runner.publish.outbox import Outbox
 from formicary.runner.queen.keeping import Gone, Keeping, Retention
@@ -143,6 +146,7 @@ async def open_house(
         queen = Queen(store, bus, logs, sources, QueenSettings(url=url, told=effects, reshape=reshape))
         outbox = Outbox(store, [one.publisher for one in told], time.time)
         store.when_owed(outbox.wake)
+        mirrors = Mirrors(settings.data / MIRRORS, credentials_of(settings), most_bytes=settings.limit_mirror)
         reconciler = Reconciler(
             store,
             sources,
@@ -151,8 +155,9 @@ async def open_house(
             registered=queen.registered,
             poll=settings.poll,
             told=effects,
+            mirrors=mirrors,
         )
-        ant = Ant(bus, executors, objects, settings.work_folder, ant_settings(settings))
+        ant = Ant(bus, executors, objects, settings.work_folder, ant_settings(settings), ready=mirrors.ready)
         group = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(group.cancel_scope.cancel)
         yield House(settings, store, logs, objects, sources, queen, reconciler, outbox, ant, group, told)

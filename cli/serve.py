@@ -18,9 +18,10 @@ import uvicorn
 from formicary.cli.house import House, open_house
 from formicary.cli.journal import keep_journal
 from formicary.cli.outside import outside
-from formicary.cli.settings import RepositorySettings, Settings, misspelt, read_settings
+from formicary.cli.repository import as_settings
+from formicary.cli.settings import Settings, misspelt, read_settings
+from formicary.cli.watching import watch_all
 from formicary.runner.core.errors import SetupError
-from formicary.runner.core.records import Repository
 from formicary.webhook import datafolder
 from formicary.webhook.app import build_app
 from formicary.webhook.pages.routes import page_routes
@@ -28,7 +29,6 @@ from formicary.webhook.parts import Door
 from formicary.webhook.parts import Settings as DoorSettings
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-TITLE: Final = "formicary serves:"
 CLOSE_SECONDS: Final = 3.0
 _REMEDIES: Final = {
     errno.EADDRINUSE: "is a server running there already? Give another --port, or 0 for any free one",
@@ -52,7 +52,7 @@ async def serve(settings: Settings, say: Any = click.echo) -> None:
         async with open_house(settings, state=settings.data, url=url, outside=outside) as house:
             await datafolder.first_start(settings.data, house.store)
             await house.start()
-            await _watch(house, settings, say)
+            await watch_all(house, settings, say)
             door = _door(house, settings, url, port)
             async with _serving(house, door, listener):
                 datafolder.write_server_json(settings.data, _listening(settings.host, port))
@@ -118,92 +118,6 @@ async def _serving(house: House, door: Door, listener: socket.socket) -> AsyncIt
             server.should_exit = True
 
 
-async def _watch(house: House, settings: Settings, say: Any) -> None:
-    named: set[int] = set()
-    for one in settings.repo:
-        path = _path(one.path)
-        inside = settings.data.resolve()
-        if inside.is_relative_to(path.resolve()):
-            raise SetupError(
-                f"the data folder {settings.data} lies in the watched repository {path}; give another --data"
-            )
-        wanted = _repository(_known(house, path), one, path, house)
-        stored = await house.reconciler.add(wanted)
-        named.add(stored.id)
-        with anyio.move_on_after(20):
-            stored = await house.reconciler.sync(stored.id)
-        if len(named) == 1:
-            say(TITLE)
-        say(_found(house, stored))
-    if not named:
-        say(TITLE)
-    for repository in house.store.read().repositories():
-        if repository.id not in named:  # named at an earlier start
-            say(_found(house, repository))
-
-
-def _path(said: Path) -> Path:
-    """One repository, one spelling; a link stays one, for it may lead elsewhere tomorrow."""
-    path = said.expanduser().absolute()
-    if path.name == ".git" and path.is_dir():
-        path = path.parent
-    return path.resolve() if ".." in path.parts else path
-
-
-def _known(house: House, path: Path) -> Repository | None:
-    """The repository that is watched there already, by whichever path: watched twice, everything would run twice."""
-    return next((one for one in house.store.read().repositories() if _same(Path(one.path), path)), None)
-
-
-def _same(one: Path, other: Path) -> bool:
-    if one == other:
-        return True
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
-
-
-def _repository(known: Repository | None, one: RepositorySettings, path: Path, house: House) -> Repository:
-    if known is None:
-        name = one.name or _free_name(path, {repository.name for repository in house.store.read().repositories()})
-        return Repository(
-            id=0,
-            name=name,
-            path=str(path),
-            tracked_branch=one.branch,
-            pinned=bool(one.branch),
-            visibility=one.visibility,
-        )
-    update = {"visibility": one.visibility, "pinned": bool(one.branch)} | ({"name": one.name} if one.name else {})
-    return known.model_copy(update=update | ({"tracked_branch": one.branch} if one.branch else {}))
-
-
-def _free_name(path: Path, taken: set[str]) -> str:
-    """The folder's name, or with its parent's before it, or with a number behind it."""
-    name = path.name.removesuffix(".git") or "root"
-    candidates = (name, f"{path.parent.name}-{name}", *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
-    return next(one for one in candidates if one not in taken)
-
-
-def _found(house: House, repository: Repository) -> str:
-    definitions = house.store.read().definitions(repository_id=repository.id)
-    head = f"  watching  {repository.name} ({repository.path}"
-    if repository.tracked_branch:
-        head += f", branch {repository.tracked_branch}"
-    lines = [head + ")"]
-    if repository.error:
-        lines.append(f"            {repository.error}")
-    elif not repository.tracked_branch:
-        lines.append("            its HEAD names no branch; check one out, or name it in formicary.toml (branch)")
-    elif not definitions:
-        lines.append("            no .formicary/*.yml there yet; commit one and it runs")
-    for definition in definitions:
-        lines.append(f"            {definition.state.value:<9} {definition.job_type}  ({definition.path})")
-        lines.extend(f"              {line}" for problem in definition.problems for line in problem.splitlines())
-    return "\n".join(lines)
-
-
 def _welcome(house: House, door: Door, say: Any) -> None:
     settings = house.settings
     say(f"  data      {settings.data}")
@@ -240,7 +154,7 @@ async def _drained(house: House, scope: anyio.CancelScope) -> None:
 
 
 @click.command(short_help="Watch repositories and run their jobs.")
-@click.option("--repo", multiple=True, type=click.Path(path_type=Path), help="A git repository to watch; repeatable.")
+@click.option("--repo", multiple=True, metavar="PATH|URL", help="A git repository to watch; repeatable.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where everything is kept.")
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on, 0 = any free one.  [default: 7777]")
@@ -260,11 +174,12 @@ def command(verbose: bool, public: bool, **given: Any) -> None:
     Examples:
       formicary serve --repo .
       formicary serve --repo ~/src/app --repo /srv/git/lib.git --data ~/ci --port 8000
+      formicary serve --repo https://github.com/owner/name.git
       FORMICARY_HANDS=8 formicary serve --repo . --public --site public/
     """
     keep_journal(verbose=verbose)
     if public:
-        given["repo"] = [{"path": path, "visibility": "public"} for path in given["repo"]]
+        given["repo"] = [{**as_settings(one), "visibility": "public"} for one in given["repo"]]
     settings = read_settings(given)
     for sentence in misspelt(os.environ):
         click.echo(f"warning: {sentence}", err=True)

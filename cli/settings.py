@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from formicary.cli.repository import RepositorySettings, as_settings, in_variable
 from formicary.runner.core.errors import SetupError
 
 CONFIG_FILE: Final = "formicary.toml"
@@ -23,17 +24,6 @@ DEFAULT_PORT: Final = 7777
 NOT_SETTINGS: Final = frozenset(
     f"{PREFIX}{name}" for name in ["OUTPUT", "WORKSPACE", "TASK_EXECUTION_ID", "TOKEN", "SERVER", "DEBUG", "REQUIRE"]
 )
-
-
-class RepositorySettings(BaseModel):
-    """What the operator says of one repository; its own files can set none of this."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: Path
-    name: str = ""
-    branch: str = ""
-    visibility: str = Field("private", pattern="^(private|public)$")
 
 
 class Settings(BaseModel):
@@ -60,14 +50,15 @@ class Settings(BaseModel):
     limit_cpu: int | None = Field(None, gt=0)
     limit_memory: int | None = Field(None, gt=0)
     limit_file_size: int | None = Field(None, gt=0)
+    limit_mirror: int = Field(20_000_000_000, gt=0)
     task_uids: str = Field("200000-265535", pattern=r"^\d+-\d+$|^$")
 
     @field_validator("repo", mode="before")
     @classmethod
     def _repositories(cls, value: Any) -> Any:
-        """A path, several, or tables with a path."""
+        """A path or an address, several, or tables with one."""
         many = value if isinstance(value, (list, tuple)) else [value]
-        return [{"path": one} if isinstance(one, (str, Path)) else one for one in many]
+        return [as_settings(one) for one in many]
 
     @field_validator("tags", mode="before")
     @classmethod
@@ -142,6 +133,10 @@ def _from_file(path: Path) -> dict[str, Any]:
     for name in ("data", "site", "work"):
         if isinstance(content.get(name), str):
             content[name] = path.parent / Path(content[name]).expanduser()
+    for one in content["repo"] if isinstance(content.get("repo"), list) else ():
+        for name in ("token_file", "deploy_key", "known_hosts", "webhook_secret_file"):
+            if isinstance(one, dict) and isinstance(one.get(name), str):
+                one[name] = path.parent / Path(one[name]).expanduser()
     return content
 
 
@@ -150,7 +145,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for name, value in environment.items():
         if name.startswith(PREFIX) and name not in NOT_SETTINGS:
             key = name.removeprefix(PREFIX).lower()
-            found[key] = value.split(os.pathsep) if key == "repo" else value
+            found[key] = in_variable(value) if key == "repo" else value
     return {name: value for name, value in found.items() if name in Settings.model_fields}
 
 
@@ -159,7 +154,9 @@ def _explained(error: ValidationError, origin: Mapping[str, str]) -> str:
     for one in error.errors():
         name, *below = [str(part) for part in one["loc"]] or [""]
         place = origin.get(name, "the defaults")
-        if name == "repo" and len(below) > 1:
+        if name == "repo" and len(below) == 1:
+            lines.append(f"repository {int(below[0]) + 1} in {place}: {one['msg']}")
+        elif name == "repo" and len(below) > 1:
             lines.append(_of_repository(one["type"], place, int(below[0]) + 1, below[1], one["msg"]))
         elif one["type"] == "extra_forbidden":
             lines.append(f"`{name}` in {place} is no setting; there is {', '.join(sorted(Settings.model_fields))}")

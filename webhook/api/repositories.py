@@ -25,6 +25,7 @@ class RepositoryView(shared.View):
     organization_id: str
     name: str
     path: str
+    url: str
     tracked_branch: str
     visibility: str
     state: str
@@ -49,6 +50,7 @@ def view(repository: Repository) -> RepositoryView:
         organization_id=repository.organization_id,
         name=repository.name,
         path=repository.path,
+        url=repository.url,
         tracked_branch=repository.tracked_branch,
         visibility=repository.visibility,
         state=repository.state,
