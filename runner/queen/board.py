@@ -13,6 +13,7 @@ import anyio
 
 from formicary.runner.core.definition import JobDefinition, TaskDefinition
 from formicary.runner.core.execution import Event, Plan
+from formicary.runner.core.masking import Masker
 from formicary.runner.core.messages import Ant, TaskOrder
 from formicary.runner.core.records import JobRequest, Version
 from formicary.runner.core.schedule import AntView, OfferView, Running, Waiting
@@ -56,6 +57,8 @@ class Live:
     version: Version
     plan: Plan
     secrets: dict[str, str]
+    masker: Masker | None = None
+    """Masks the values of its secret parameters; made when it is wanted."""
     held: list[Event] = field(default_factory=list)
     """Events that may wait for the next one (the script runs): one commit less on the way of a short task."""
 
@@ -66,6 +69,13 @@ class Live:
     @property
     def seed(self) -> int:
         return self.execution_id
+
+    def mask(self, text: str) -> str:
+        """The text without the values of its secret parameters."""
+        if not self.secrets:
+            return text
+        self.masker = self.masker or Masker(self.secrets.values())
+        return self.masker.text(text)
 
 
 @dataclass(slots=True, eq=False)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import anyio
 
 from formicary.runner.core.definition import JobDefinition
-from formicary.runner.core.errors import ERR_DEFINITION, ERR_LOST, DefinitionError, WorldError
+from formicary.runner.core.errors import ERR_DEFINITION, ERR_LOST, DefinitionError, SetupError, WorldError
 from formicary.runner.core.execution import (
     AntLost,
     Begin,
@@ -243,7 +243,8 @@ class Dispatcher:
         version = self.versions(request.version_id)
         assert version is not None, "a request's version is never deleted before it"
         secrets = self.engine.store.read().secret_params(request.id) if request.has_secrets else {}
-        plan = self.reshape(render_plan(request, version, secrets, self._now(), self.url))
+        seen = self.engine.secrets.seen_by(request)
+        plan = self.reshape(render_plan(request, version, secrets, self._now(), self.url, seen))
         return _Start(request, version, secrets, plan, worker, claim)
 
     def _begin(self, tx: Tx, start: _Start) -> Step:
@@ -343,7 +344,14 @@ class Dispatcher:
         self.watch_lease(self._lease(live, claimed, run.name, self._now()))
         try:
             order = make_order(
-                live, execution, run, attempt, now=self._now(), lease_seconds=self.lease_seconds, url=self.url
+                live,
+                execution,
+                run,
+                attempt,
+                now=self._now(),
+                lease_seconds=self.lease_seconds,
+                url=self.url,
+                secrets=self.engine.secrets,
             )
         except DefinitionError as error:
             self.engine.post(execution.id, Finished(attempt.id, attempt.fence, definition_result(error)))
@@ -351,7 +359,7 @@ class Dispatcher:
             return
         except Exception as error:
             log.exception("task execution %s could not be made an order", attempt.id)
-            lost = f"the queen failed: {type(error).__name__}: {error}"
+            lost = str(error) if isinstance(error, SetupError) else f"the queen failed: {type(error).__name__}: {error}"
             self.engine.post(execution.id, AntLost(attempt.id, attempt.fence, lost))
             worker.claims.appendleft(claim)
             return

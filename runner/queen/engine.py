@@ -38,6 +38,7 @@ from formicary.runner.queen.board import Board, Live, Offered, needed_tags
 from formicary.runner.queen.changes import Change, Changes
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.orders import render_task
+from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.timers import Timers
 from formicary.runner.queen.told import Moment, Told
 from formicary.runner.store import Store, Tx
@@ -67,6 +68,7 @@ class Engine:
     logs: Logs
     timers: Timers
     clock: Callable[[], float]
+    secrets: Secrets
     told: Told = field(default_factory=Told)
     url: str = ""
     wake: anyio.Event = field(default_factory=anyio.Event)
@@ -200,9 +202,8 @@ class Engine:
             return None
         run = execution.tasks[name]
         try:
-            task, _ = render_task(
-                live, execution, run, run.last or Attempt(id="", number=1, fence=0), self.clock(), self.url
-            )
+            attempt, seen = run.last or Attempt(id="", number=1, fence=0), self.secrets.seen_by(live.request)
+            task, _ = render_task(live, execution, run, attempt, self.clock(), self.url, seen)
         except DefinitionError as error:
             return definition_result(error)
         return Result(excepted=True) if TRUE in task.except_ else None

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
 
 from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
+from formicary.runner.core.errors import DefinitionError
 from formicary.runner.core.execution import Attempt, Execution, Plan, TaskRun
 from formicary.runner.core.load import attempt as render_attempt
 from formicary.runner.core.load import constant_plan
 from formicary.runner.core.load import plan as render_job
 from formicary.runner.core.messages import Input, Source, TaskOrder
-from formicary.runner.core.names import Names, environment, names_for
+from formicary.runner.core.names import Names, environment, names_for, secrets_of
 from formicary.runner.core.records import JobRequest, Version
+from formicary.runner.core.sight import NOTHING, Sight
 from formicary.runner.queen.board import Live
+from formicary.runner.queen.secrets import Secrets
 
 
 def built_in(
@@ -46,22 +50,51 @@ def built_in(
     }
 
 
-def render_plan(request: JobRequest, version: Version, secrets: Mapping[str, str], now: float, url: str) -> Plan:
+def render_plan(
+    request: JobRequest,
+    version: Version,
+    secrets: Mapping[str, str],
+    now: float,
+    url: str,
+    seen: Sight = NOTHING,
+) -> Plan:
     """The definition as this request's execution follows it. Raises DefinitionError."""
     planned = constant_plan(version.text, version.index)
     if planned is None:
-        names = _names(None, request, secrets, built_in(request, now, url=url))
-        planned = render_job(version.text, version.index, names, path=version.path)
+        names = _names(None, request, secrets, built_in(request, now, url=url), seen)
+        with _explaining(seen):
+            planned = render_job(version.text, version.index, names, path=version.path)
     return Plan.model_construct(definition=planned.definition, tainted=tuple(sorted(planned.tainted)))
 
 
+@contextmanager
+def _explaining(seen: Sight) -> Iterator[None]:
+    """Say of a name that is missing that it is a secret, and why this run does not see it."""
+    try:
+        yield
+    except DefinitionError as error:
+        if not seen.refused:
+            raise
+        raise DefinitionError(tuple(map(seen.explained, error.problems))) from error
+
+
 def make_order(
-    live: Live, execution: Execution, run: TaskRun, attempt: Attempt, *, now: float, lease_seconds: float, url: str
+    live: Live,
+    execution: Execution,
+    run: TaskRun,
+    attempt: Attempt,
+    *,
+    now: float,
+    lease_seconds: float,
+    url: str,
+    secrets: Secrets,
 ) -> TaskOrder:
-    """Render the task of this attempt. Raises DefinitionError."""
+    """Render the task of this attempt. Raises DefinitionError, SetupError where a secret does not open."""
     request = live.request
-    task, names = render_task(live, execution, run, attempt, now, url)
+    seen = secrets.seen_by(request)
+    task, names = render_task(live, execution, run, attempt, now, url, seen)
     values = environment(names, task)
+    own = secrets_of(task, names) & names.configs if names.configs else frozenset()
     return TaskOrder.model_construct(
         task_execution_id=attempt.id,
         fence=attempt.fence,
@@ -77,8 +110,8 @@ def make_order(
         # Tools look whether a CI variable is there, not whether it says something.
         environment={name: text for name, text in values.variables.items() if text or not name.startswith("CI_")},
         files=values.files,
-        secrets=dict(live.secrets),
-        notes=values.notes,
+        secrets=live.secrets | secrets.values(seen, own) if own else dict(live.secrets),
+        notes=(*values.notes, *seen.notes(task)),
         source=_source(live, task),
         inputs=_inputs(execution, task),
         trusted=request.trusted,
@@ -86,7 +119,7 @@ def make_order(
 
 
 def render_task(
-    live: Live, execution: Execution, run: TaskRun, attempt: Attempt, now: float, url: str
+    live: Live, execution: Execution, run: TaskRun, attempt: Attempt, now: float, url: str, seen: Sight = NOTHING
 ) -> tuple[TaskDefinition, Names]:
     """The attempt's own task and the names it was made from. Raises DefinitionError."""
     own: dict[str, Value] = {"TaskType": run.name, "TaskRetry": run.failures + run.lost}
@@ -95,11 +128,13 @@ def render_task(
         live.request,
         live.secrets,
         built_in(live.request, now, url=url, started_at=execution.started_at, retry=execution.job_retry) | own,
+        seen,
         outputs=_outputs(execution),
         tainted_variables=live.plan.tainted,
         task=live.plan.definition.task(run.name),
     )
-    return render_attempt(live.version.text, live.version.index, names, run.name, path=live.version.path), names
+    with _explaining(seen):
+        return render_attempt(live.version.text, live.version.index, names, run.name, path=live.version.path), names
 
 
 def _names(
@@ -107,6 +142,7 @@ def _names(
     request: JobRequest,
     secrets: Mapping[str, str],
     built_in: Mapping[str, Value],
+    seen: Sight,
     *,
     outputs: Mapping[str, Mapping[str, Value]] | None = None,
     tainted_variables: tuple[str, ...] = (),
@@ -118,6 +154,8 @@ def _names(
         params=request.params,
         tainted_params=frozenset(request.tainted) | frozenset(tainted_variables),
         secrets=secrets,
+        configs=seen.configs,
+        withheld=seen.withheld,
         outputs=outputs or {},
         outputs_tainted=bool(request.tainted),
         task=task,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,6 +34,7 @@ from formicary.runner.queen.engine import TRUE, Engine, Step
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.orders import render_plan
 from formicary.runner.queen.requests import Requests
+from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.sources import Sources
 from formicary.runner.queen.timers import Timers
 from formicary.runner.queen.told import Told
@@ -45,20 +45,19 @@ log = logging.getLogger("formicary.queen")
 REMEMBERED_VERSIONS: Final = 512
 AGAIN: Final = 1.0
 EMBEDDED: Final = "embedded"
-SHORTEST_SECRET: Final = 4
-OWN_TOKEN: Final = re.compile(r"fmy_[A-Za-z0-9_-]{20,}")
 
 
 @dataclass(frozen=True, slots=True)
 class QueenSettings:
     """`lease_seconds`: how long an ant may be silent. `told`: what is owed to the outside when a request has changed.
-    `reshape`: what a local run leaves out of a plan."""
+    `reshape`: what a local run leaves out of a plan. `secrets`: without them no value opens."""
 
     url: str = ""
     lease_seconds: float = 30.0
     limits: Limits = field(default_factory=Limits)
     reshape: Callable[[Plan], Plan] = lambda plan: plan
     told: Told = field(default_factory=Told)
+    secrets: Secrets | None = None
 
 
 class Queen:
@@ -75,13 +74,14 @@ class Queen:
         self.store = store
         self.logs = logs
         self.changes = Changes()
+        self.secrets = settings.secrets or Secrets(store)
         self._bus = bus
         self._clock = clock
         self._timers = Timers(clock)
         self._board = Board()
         self._versions: OrderedDict[int, tuple[Version, JobDefinition | None]] = OrderedDict()
         self._engine = Engine(
-            store, bus, self._board, self.changes, logs, self._timers, clock, settings.told, settings.url
+            store, bus, self._board, self.changes, logs, self._timers, clock, self.secrets, settings.told, settings.url
         )
         self._desk = QueensDesk(self._engine, settings.lease_seconds)
         self._dispatcher = Dispatcher(
@@ -148,12 +148,10 @@ class Queen:
         self._engine.ring()
 
     def mask(self, text: str) -> str:
-        """The text without the secrets of what runs, for whatever leaves by another way than a task's log (T8)."""
+        """The text without any secret, for whatever leaves by another way than a task's log (T8)."""
         for live in list(self._board.live.values()):  # pages ask on threads of their own
-            for secret in live.secrets.values():
-                if len(secret) >= SHORTEST_SECRET:
-                    text = text.replace(secret, "***")
-        return OWN_TOKEN.sub("***", text)
+            text = live.mask(text)
+        return self.secrets.mask(text)
 
     async def cancel(self, request_id: int, *, by: str, reason: str = "") -> JobRequest:
         """End it: running tasks are stopped, always_run tasks still run; a second cancel ends those too.
@@ -263,7 +261,8 @@ class Queen:
     async def _skipped(self, request: JobRequest, version: Version) -> bool:
         secrets = self.store.read().secret_params(request.id) if request.has_secrets else {}
         try:
-            plan = render_plan(request, version, secrets, self._clock(), self._engine.url)
+            seen = self.secrets.seen_by(request)
+            plan = render_plan(request, version, secrets, self._clock(), self._engine.url, seen)
         except DefinitionError as error:
             await self._dispatcher.end_waiting(request, State.FAILED, ERR_DEFINITION, str(error))
             return True
