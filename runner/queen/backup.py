@@ -28,6 +28,8 @@ from formicary.runner.store.snapshot import Contents
 
 MIB: Final = 1 << 20
 PARTS: Final = ("logs", "artifacts", "caches")
+SYNC_EVERY: Final = 32 * MIB
+"""A large flush at the end would hold up the server's own small ones, on the same disk."""
 _WORKPLACE: Final = ".formicary-backup-"
 
 
@@ -89,6 +91,8 @@ class _Copied:
     lost: dict[str, str] = field(default_factory=dict)
     _lengths: dict[str, int] = field(default_factory=dict)
     _bytes: int = 0
+    _synced: int = 0
+    _file: int = -1
 
     def write_to(self, path: Path) -> Manifest:
         created_at = time.time()
@@ -104,6 +108,7 @@ class _Copied:
             parts=self.parts,
         )
         with open(path, "xb", opener=_private) as file:
+            self._file = file.fileno()
             with closing(ArchiveWriter(file)) as writer:
                 writer.add_text(archive.HEAD, head.model_dump_json())
                 self._copy_all(writer, logs)
@@ -181,6 +186,9 @@ class _Copied:
 
     def _said(self, entry: Entry) -> None:
         self._bytes += entry.size
+        if self._bytes > self._synced + SYNC_EVERY:
+            self._synced = self._bytes
+            os.fdatasync(self._file)
         self.say(f"backing up, {self._bytes / MIB:.0f} MiB so far")
 
 
