@@ -22,6 +22,8 @@ def agree(
     by_ref = {request.ref: request.id for request in made}
     for one in pulls:
         made.extend(_agree_pull(tx, one, told))
+    for commit in dict.fromkeys([*found.judged, *(one.judged for one in pulls if one.judged)]):
+        told.judged(tx, repository, commit)
     definitions = _register(tx, repository, found)
     synced = {} if found.definitions is None else {"synced_commit": found.head, "synced_at": tx.now}
     state = {"state": "ok" if found.head or found.moves or repository.synced_commit else "empty"}

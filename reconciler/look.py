@@ -41,6 +41,8 @@ class Look:
     more: bool = False
     troubles: list[str] = field(default_factory=list)
     """Refs that could not be read, each with its reason; they are looked at again next time (D8)."""
+    judged: list[str] = field(default_factory=list)
+    """Commits whose definitions are invalid, or valid again; empty where no forge is to be told."""
 
 
 def look(sources: Sources, repository: Repository, seen: Mapping[str, SeenRef]) -> Look:
@@ -71,12 +73,31 @@ def _ask(sources: Sources, git: GitRepository, repository: Repository, running: 
     for move in running:
         try:
             result.asks.extend(_asks(sources, git, repository, move))
+            if is_news(sources, repository, move):
+                result.judged.append(move.after)
         except (WorldError, NotFound) as error:
             unread.append(move)
             result.troubles.append(f"{move.ref} cannot be read: {error}")
             if len(unread) == len(running) or move.ref == f"refs/heads/{result.tracked}":
                 raise
     result.moves = [move for move in result.moves if move not in unread]
+
+
+def is_news(sources: Sources, repository: Repository, move: Move) -> bool:
+    """Whether the forge is to be told how the definitions of this commit are: invalid, or valid after invalid ones."""
+    if not repository.forge:
+        return False
+    if _invalid(sources, repository, move.after):
+        return True
+    try:
+        return bool(move.before) and _invalid(sources, repository, move.before)
+    except (WorldError, NotFound):  # history was rewritten: what it was before is gone
+        return False
+
+
+def _invalid(sources: Sources, repository: Repository, commit: str) -> bool:
+    problems = sources.definitions(repository.path, commit).problems
+    return any(problem.severity == "error" for problem in problems)
 
 
 def _tracked(git: GitRepository, repository: Repository, refs: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 
 from formicary.reconciler import triggers
 from formicary.reconciler.diff import Move
-from formicary.reconciler.look import Ask, new_request
+from formicary.reconciler.look import Ask, is_news, new_request
 from formicary.runner.core.definition import JobDefinition, PullRequestFilter
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import Delivery, Fact, PullRequest, Repository, SeenRef
@@ -40,6 +40,8 @@ class PullLook:
     pull: PullRequest | None = None
     seen: SeenRef | None = None
     asks: tuple[Ask, ...] = ()
+    judged: str = ""
+    """Its head, where the forge is to be told how the definitions there are."""
 
 
 def looks(
@@ -84,11 +86,12 @@ def _look(
     try:
         git = sources.git(repository.path)
         asks, named = _asks(sources, git, repository, pull, fact, move, cause)
+        judged = pull.head_commit if is_news(sources, repository, move) else ""
     except NotFound:
         return PullLook(delivery, "coalesced", "its head is not there any more: a newer push took its place", pull)
     here = replace(move, after="") if pull.state == "closed" else move
     verdict, reason = ("handled", "") if named else ("ignored", f"no job there is triggered by `{fact.action}`")
-    return PullLook(delivery, verdict, reason, pull, here.seen(repository.id), tuple(asks))
+    return PullLook(delivery, verdict, reason, pull, here.seen(repository.id), tuple(asks), judged)
 
 
 def _ref(pull: PullRequest) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.execution import Execution
-from formicary.runner.core.records import JobRequest
+from formicary.runner.core.records import JobRequest, Repository
 from formicary.runner.core.states import State
 from formicary.runner.store import Tx
 
@@ -42,6 +42,9 @@ class Moment:
         return self.before is None or self.before.state is not self.state
 
 
+Judged = Callable[[Repository, str], Iterable[Owed]]
+"""What is owed of a commit whose definitions are invalid, or valid again; decided where an `Effect` is."""
+
 Effect = Callable[[Moment], Iterable[Owed]]
 """Runs on the writer's thread: quick, reads by `moment.tx` only, no I/O. What it raises undoes the change."""
 
@@ -51,12 +54,19 @@ class Told:
     """All effects of this process."""
 
     effects: Sequence[Effect] = field(default_factory=list)
+    judgements: Sequence[Judged] = ()
 
     def note(self, moment: Moment) -> None:
         """Owe what every effect wants to have told of this moment."""
         for effect in self.effects:
             for kind, key, payload, due_at in effect(moment):
                 moment.tx.owe(kind, key, payload, due_at=due_at, organization_id=moment.request.organization_id)
+
+    def judged(self, tx: Tx, repository: Repository, commit: str) -> None:
+        """The definitions of this commit are invalid, or valid again."""
+        for judgement in self.judgements:
+            for kind, key, payload, due_at in judgement(repository, commit):
+                tx.owe(kind, key, payload, due_at=due_at, organization_id=repository.organization_id)
 
     def created(self, tx: Tx, request: JobRequest, definition: JobDefinition | None) -> None:
         """A new request."""

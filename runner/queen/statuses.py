@@ -1,0 +1,102 @@
+"""Which commit statuses a change owes: of requests of repositories whose forge takes them, and of definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from formicary.runner.core.definition import JobDefinition
+from formicary.runner.core.errors import DefinitionError
+from formicary.runner.core.execution import Execution
+from formicary.runner.core.records import JobRequest, Repository
+from formicary.runner.core.states import TERMINAL, State
+from formicary.runner.publish.status import side, takes_statuses
+from formicary.runner.publish.statuses import ALIKE, KIND, key_of, sync_key
+from formicary.runner.queen.orders import render_plan
+from formicary.runner.queen.told import Moment, Owed
+from formicary.runner.store import Store, Tx
+
+COALESCE: Final = 1.0
+"""Seconds that what is not final waits for what follows it (D10)."""
+
+
+def status_effect(moment: Moment) -> Iterator[Owed]:
+    """What a change of a request owes to its commit's statuses."""
+    request, job = moment.request, moment.definition
+    if request.repository_id is None or not request.commit or (job is not None and not job.status.enabled):
+        return
+    tasks = list(_tasks(moment))
+    if not moment.moved and not tasks:
+        return
+    if not takes_statuses(moment.tx.repository(request.repository_id)):
+        return
+    due_at = 0.0 if moment.state in TERMINAL else moment.tx.now + COALESCE
+    if moment.moved:
+        yield Owed(KIND, key_of(request, job), {"request_id": request.id}, due_at)
+        if _is_new(moment) and not side(request):
+            yield from _of_pull_requests(moment.tx, request, due_at)
+    for name, ended in tasks:
+        when = 0.0 if ended else due_at
+        yield Owed(KIND, key_of(request, job, name), {"request_id": request.id, "task": name}, when)
+
+
+def _is_new(moment: Moment) -> bool:
+    return moment.before is None and moment.execution is None
+
+
+def _of_pull_requests(tx: Tx, pushed: JobRequest, due_at: float) -> Iterator[Owed]:
+    """The commit is a pull request's too: that one's status has another context from now on."""
+    found = tx.requests(
+        repository_id=pushed.repository_id, job_type=pushed.job_type, commit=pushed.commit, page_size=ALIKE
+    )
+    for request in found.records:
+        if side(request):
+            yield Owed(KIND, key_of(request, None), {"request_id": request.id}, due_at)
+            return  # the newest is shown
+
+
+def _tasks(moment: Moment) -> Iterator[tuple[str, bool]]:
+    """(task, whether it has ended) of those whose own status may say something else now; all at the job's ends."""
+    job = moment.definition
+    if job is None or not job.status.per_task:
+        return
+    everything = moment.moved and (_is_new(moment) or moment.state in TERMINAL)
+    for task in job.tasks:
+        now, then = _state(moment.execution, task.task_type), _state(moment.before, task.task_type)
+        if everything or now is not then:
+            yield task.task_type, now in TERMINAL
+
+
+def _state(execution: Execution | None, name: str) -> State:
+    run = execution.tasks.get(name) if execution else None
+    return run.state if run else State.PENDING
+
+
+def sync_owed(repository: Repository, commit: str) -> Iterator[Owed]:
+    """What is owed when the definitions of a commit are found to be invalid, or valid again."""
+    if takes_statuses(repository):
+        yield Owed(KIND, sync_key(repository.id, commit), {"repository_id": repository.id, "commit": commit})
+
+
+def job_finder(
+    store: Store, loaded: Callable[[int], JobDefinition | None], url: str, clock: Callable[[], float]
+) -> Callable[[JobRequest], JobDefinition | None]:
+    """A function that gives the definition as a request runs it: planned, or, before it is, rendered for it now; as it
+    was loaded where that cannot be. `loaded`: the definition of a stored version."""
+
+    def job_of(request: JobRequest) -> JobDefinition | None:
+        reader = store.read()
+        plan = reader.plan(request.execution_id) if request.execution_id is not None else None
+        if plan is not None:
+            return plan.definition
+        job = loaded(request.version_id)
+        version = reader.version(request.version_id) if job is not None and job.status.context else None
+        if version is None:
+            return job
+        try:
+            secrets = dict.fromkeys(reader.secret_params(request.id), "")  # a name, so that it is known; never a value
+            return render_plan(request, version, secrets, clock(), url).definition
+        except DefinitionError:
+            return job
+
+    return job_of
