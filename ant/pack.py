@@ -16,12 +16,15 @@ _CHUNK: Final = 1 << 20
 
 def stream(below: Below, found: Iterable[Found], comment: str = "") -> BinaryIO:
     """A stream to read the tar from, once and forwards. With another comment the same files are another object."""
-    return cast(BinaryIO, _Reader(_tar(below, found, comment)))  # it has what a put needs of a file: read
+    return cast(BinaryIO, _Reader(_tar(below, found, comment)))  # what a put needs of a file
 
 
 class _Reader:
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks, self._rest = chunks, bytearray()
+
+    def seekable(self) -> bool:
+        return False
 
     def read(self, size: int = -1) -> bytes:
         while size < 0 or len(self._rest) < size:

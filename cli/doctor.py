@@ -17,6 +17,7 @@ from typing import Final
 import click
 
 from formicary.cli.format import as_json, progress
+from formicary.cli.objects import open_objects
 from formicary.cli.settings import Settings, read_settings
 from formicary.runner.core.errors import FormicaryError
 from formicary.runner.store.maintenance import Finding, check
@@ -36,6 +37,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _git()
     yield from _data(settings)
     yield _work(settings)
+    if settings.artifacts:
+        yield _bucket(settings)
     yield _server(settings)
 
 
@@ -130,6 +133,15 @@ def _work(settings: Settings) -> Finding:
     if free < LITTLE_DISK:
         return Finding("workspaces", False, f"Only {size(free)} are free for workspaces in {there}; make room.")
     return Finding("workspaces", True, f"{folder}, {size(free)} free.")
+
+
+def _bucket(settings: Settings) -> Finding:
+    try:
+        open_objects(settings).check()
+    except FormicaryError as error:
+        text = str(error)
+        return Finding("artifacts", False, text[:1].upper() + text[1:].removesuffix(".") + ".")
+    return Finding("artifacts", True, "Objects can be put into the bucket, read and deleted.")
 
 
 def _server(settings: Settings) -> Finding:

@@ -1,7 +1,8 @@
 """`formicary run`: a definition of the working tree, uncommitted changes included, without a server.
 
 The same core and the same executors, with a state of its own that is gone at the end; caches and artifacts are shared
-with the other processes of this machine, so it may run beside a server.
+with the other processes of this machine, so it may run beside a server. They stay on this machine: a bucket is the
+server's, who knows what in it is still needed.
 """
 
 from __future__ import annotations
@@ -133,10 +134,10 @@ async def run(settings: Settings, local: Local) -> JobRequest:
 
 @contextmanager
 def own_work(settings: Settings, name: str) -> Iterator[Settings]:
-    """The settings with a work folder for this run alone, which is gone at its end."""
+    """The settings with a work folder for this run alone, which is gone at its end; artifacts in the data folder."""
     folder = settings.work_folder.with_name(f"{settings.work_folder.name}-run") / name
     try:
-        yield settings.model_copy(update={"work": folder})
+        yield settings.model_copy(update={"work": folder, "artifacts": "", "archive_logs": None})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # other runs are still there

@@ -70,13 +70,16 @@ class Reconciler(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where the door listens (`host`, `port`) and what people call it (`url`); both say which Host and Origin are ours.
-    `allowed_hosts` are further names, of a proxy for example."""
+    """Where the door listens (`scheme`, `host`, `port`) and what people call it (`url`); all say which Host and Origin
+    are ours. `allowed_hosts` are further names, of a proxy for example. `download_links`: how long (s) the object
+    store's own link to an artifact is good, to which a download is sent; 0: the door reads it and passes it on."""
 
     url: str
     host: str = "127.0.0.1"
     port: int = 7777
+    scheme: str = "http"
     allowed_hosts: tuple[str, ...] = ()
+    download_links: float = 0.0
 
 
 def _as_it_is(text: str) -> str:

@@ -8,6 +8,7 @@ a download goes on where it was cut.
 from __future__ import annotations
 
 import io
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from urllib3.exceptions import HTTPError
 from formicary.runner.artifacts import CHUNK, ObjectMissing
 from formicary.runner.artifacts.address import VARIABLES, Address, Keys
 from formicary.runner.core.errors import FormicaryError, SetupError, WorldError
+
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each of its retries is a warning otherwise
 
 CONNECT: Final = 10.0
 """Seconds to a connection, and to send a first part over it."""
@@ -253,5 +256,5 @@ def _short(error: BaseException) -> str:
     reason = getattr(error, "reason", None)
     if isinstance(reason, BaseException):
         return _short(reason)
-    text = str(error).rpartition(">: ")[2] or str(error)
-    return (text.removeprefix("Failed to establish a new connection: ")[:200] or type(error).__name__).rstrip(".")
+    text = str(error).rpartition("Failed to establish a new connection: ")[2]
+    return (text[:200] or type(error).__name__).rstrip(".")

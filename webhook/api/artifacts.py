@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import BinaryIO, Final
 from urllib.parse import quote
 
 import anyio
 from pydantic import Field
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from formicary.runner.artifacts import CHUNK
 from formicary.runner.core.errors import NotFound
@@ -79,6 +80,8 @@ async def show(call: Call) -> ArtifactView:
 
 async def download(call: Call) -> Response:
     artifact = _artifact(call)
+    if link := await _link(call, artifact):
+        return RedirectResponse(link, 307, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
     file = await anyio.to_thread.run_sync(call.door.objects.open, artifact.digest)
     wanted, etag = call.request.headers.get("range"), f'"{artifact.digest}"'
     headers = {
@@ -97,6 +100,15 @@ async def download(call: Call) -> Response:
         file.close()
         raise
     return StreamingResponse(_read(file, span), status, headers, "application/octet-stream")
+
+
+async def _link(call: Call, artifact: Artifact) -> str | None:
+    """Where the store itself gives it to whoever has the link, if the operator wants that."""
+    seconds = call.door.settings.download_links
+    if not seconds or call.request.method != "GET":
+        return None
+    presigned = partial(call.door.objects.presigned, artifact.digest, seconds, _file_name(artifact))
+    return await anyio.to_thread.run_sync(presigned)
 
 
 def _artifact(call: Call) -> Artifact:
@@ -142,7 +154,7 @@ OPERATIONS: Final = (
         download,
         tag=_TAG,
         media="application/octet-stream",
-        also={206: "The range that was asked for"},
+        also={206: "The range that was asked for", 307: "Where the object store gives it, if `download_links` is set"},
         errors=(404, 416),
     ),
 )
