@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import click
 import httpx
 
+from formicary.cli.hooksend import pinned
 from formicary.cli.settings import read_settings
 from formicary.runner.core.errors import Conflict, NotFound, SetupError, UserError, WorldError
 from formicary.webhook.datafolder import read_admin_token, read_server_json
@@ -42,6 +43,8 @@ class Connection:
     url: str
     token: str
     data: str = ""
+    cert: str = ""
+    """The file of the certificate by which a server on this machine is known, whatever name is in it."""
 
     def options(self) -> dict[str, Any]:
         """What httpx is to be opened with. Nothing on loopback goes through a proxy of the environment."""
@@ -50,6 +53,7 @@ class Connection:
             "headers": {"Authorization": f"Bearer {self.token}", "User-Agent": "formicary-cli"},
             "timeout": _TIMEOUT,
             "follow_redirects": False,
+            "verify": pinned(self.cert) if self.cert else True,
             "trust_env": urlsplit(self.url).hostname not in LOOPBACK,
         }
 
@@ -81,7 +85,7 @@ def find(server: str | None = None, data: Path | None = None) -> Connection:
     token = token or _admin_token(folder)
     if not token:
         raise SetupError(f"{folder} holds no admin.token; start the server anew, or set FORMICARY_TOKEN")
-    return Connection(here, token, str(folder))
+    return Connection(here, token, str(folder), str((said or {}).get("cert") or ""))
 
 
 def _elsewhere(url: str, token: str) -> Connection:

@@ -11,6 +11,7 @@ import hmac
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import time
@@ -62,24 +63,36 @@ def committed(folder: Path) -> list[Move]:
     return [{"ref": ref, "before": ids[1] if len(ids) > 1 else "", "after": ids[0]}] if ids else []
 
 
-def address(config: dict[str, Any]) -> str:
-    """Where the server says that it is, else where it was when the hook was made."""
+def address(config: dict[str, Any]) -> tuple[str, str]:
+    """Where the server says that it is, else where it was when the hook was made; and its certificate's file."""
     try:
         found = json.loads((Path(config["data"]) / "server.json").read_text())
-        return str(found["url"])
+        return str(found["url"]), str(found.get("cert") or "")
     except (OSError, ValueError, KeyError, TypeError):
-        return str(config.get("url") or "")
+        return str(config.get("url") or ""), ""
+
+
+def pinned(cert: str) -> ssl.SSLContext:
+    """Trusts this certificate alone, by whatever name it is called: we read it from a file of the server's own."""
+    context = ssl.create_default_context(cafile=cert)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def signature(secret: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def post(url: str, secret: str, body: bytes) -> int:
+def post(url: str, secret: str, body: bytes, cert: str = "") -> int:
     """Deliver; returns the status."""
     parts = urlsplit(url)
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
+    connection: HTTPConnection
+    if parts.scheme == "https":
+        context = pinned(cert) if cert else None
+        connection = HTTPSConnection(parts.hostname or "", parts.port, timeout=TIMEOUT, context=context)
+    else:
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
     headers = {
         "Content-Type": "application/json",
         "X-Formicary-Signature-256": signature(secret, body),
@@ -99,12 +112,12 @@ def send(hook: str, stdin: str) -> int:
         config = json.loads((common_folder(folder) / "hooks" / CONFIG).read_text())
     except FileNotFoundError:
         return 0  # the hooks folder is shared with repositories that nobody watches
-    url = address(config)
+    url, cert = address(config)
     if not url:
         return 0
     refs = received(stdin) if hook == "post-receive" else committed(folder)
     body = {"repository": config["repository"], "refs": refs, "at": time.time()}
-    return post(url, config["secret"], json.dumps(body).encode())
+    return post(url, config["secret"], json.dumps(body).encode(), cert)
 
 
 def main() -> None:

@@ -17,12 +17,13 @@ from formicary.ant.ant import Ant
 from formicary.ant.settings import DEFAULT_PATH, AntSettings
 from formicary.ant.uids import default_range
 from formicary.cli.credentials import credentials_of
+from formicary.cli.objects import look, open_objects
 from formicary.cli.settings import Settings
 from formicary.executors.contract import Limits
 from formicary.executors.process_group import Hands
 from formicary.executors.registry import Registry
 from formicary.reconciler.reconciler import Reconciler
-from formicary.runner.artifacts.directory import DirectoryStore
+from formicary.runner.artifacts import ObjectStore
 from formicary.runner.bus.memory import MemoryBus
 from formicary.runner.core.errors import SetupError
 from formicary.runner.core.execution import Plan
@@ -34,7 +35,7 @@ from formicary.runner.queen.keeping import Gone, Keeping, Retention
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.queen import EMBEDDED, Queen, QueenSettings
 from formicary.runner.queen.sources import Sources
-from formicary.runner.queen.told import Effect, Told
+from formicary.runner.queen.told import Effect, Judged, Told
 from formicary.runner.store import Store
 from formicary.runner.store.sqlite import open_store
 
@@ -49,6 +50,8 @@ class Outside:
     effect: Effect | None = None
     start: Callable[[], Awaitable[None]] | None = None
     """Brings it up to date when the process starts."""
+    judged: Judged | None = None
+    """What is owed to it of a commit's definitions."""
     gone: Gone | None = None
     """Hears of the requests that retention has deleted."""
 
@@ -64,6 +67,8 @@ class Inside:
     sources: Sources
     url: str
     mask: Callable[[str], str]
+    queen: Callable[[], Queen]
+    """Her, once the house is open."""
 
 
 @dataclass(slots=True)
@@ -73,7 +78,7 @@ class House:
     settings: Settings
     store: Store
     logs: Logs
-    objects: DirectoryStore
+    objects: ObjectStore
     sources: Sources
     queen: Queen
     reconciler: Reconciler
@@ -135,14 +140,18 @@ async def open_house(
         stack.callback(logs.close_all)
         sources = Sources()
         stack.callback(sources.close)
-        objects = DirectoryStore(settings.data / "artifacts")
+        objects = open_objects(settings)
+        await look(objects)
         hands = await stack.enter_async_context(Hands(settings.hands))
         executors = Registry(hands, settings.grace)
         stack.push_async_callback(executors.aclose)
         bus = MemoryBus()
-        inside = Inside(settings, store, logs, sources, url, lambda text: queen.mask(text))
+        inside = Inside(settings, store, logs, sources, url, lambda text: queen.mask(text), lambda: queen)
         told = list(outside(inside)) if outside else []
-        effects = Told([one.effect for one in told if one.effect is not None])
+        effects = Told(
+            [one.effect for one in told if one.effect is not None],
+            [one.judged for one in told if one.judged is not None],
+        )
         queen = Queen(store, bus, logs, sources, QueenSettings(url=url, told=effects, reshape=reshape))
         outbox = Outbox(store, [one.publisher for one in told], time.time)
         store.when_owed(outbox.wake)

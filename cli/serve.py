@@ -2,90 +2,66 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import anyio
 import click
-import uvicorn
 
+from formicary.cli.credentials import hook_secret_of
 from formicary.cli.house import House, open_house
 from formicary.cli.journal import keep_journal
+from formicary.cli.listening import LOOPBACK, Served, address_of, check_tls, listen, reachable, serving
 from formicary.cli.outside import outside
 from formicary.cli.repository import as_settings
 from formicary.cli.settings import Settings, misspelt, read_settings
 from formicary.cli.watching import watch_all
-from formicary.runner.core.errors import SetupError
 from formicary.webhook import datafolder
-from formicary.webhook.app import build_app
+from formicary.webhook.app import build_app, build_hooks_app
 from formicary.webhook.pages.routes import page_routes
 from formicary.webhook.parts import Door
 from formicary.webhook.parts import Settings as DoorSettings
 
-LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-CLOSE_SECONDS: Final = 3.0
-_REMEDIES: Final = {
-    errno.EADDRINUSE: "is a server running there already? Give another --port, or 0 for any free one",
-    errno.EACCES: "only root may use ports below 1024; give another --port, or 0 for any free one",
-}
-
-
-class Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: ours drain first."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
 
 async def serve(settings: Settings, say: Any = click.echo) -> None:
     """Run until a signal: the first one drains, the second one stops. Raises SetupError."""
-    with listen(settings) as listener:
+    check_tls(settings.tls_cert, settings.tls_key)
+    with listen(settings.host, settings.port, "--host") as listener, _hooks_listener(settings) as for_hooks:
         port = listener.getsockname()[1]
-        url = settings.url or _listening(settings.host, port)
+        here = reachable(settings.scheme, settings.host, port)
+        url = settings.url or here
         async with open_house(settings, state=settings.data, url=url, outside=outside) as house:
             await datafolder.first_start(settings.data, house.store)
             await house.start()
             await watch_all(house, settings, say)
             door = _door(house, settings, url, port)
-            async with _serving(house, door, listener):
-                datafolder.write_server_json(settings.data, _listening(settings.host, port))
+            served = [Served(build_app(door), listener)]
+            if for_hooks is not None:
+                served.append(Served(build_hooks_app(door), for_hooks))
+            async with serving(served, settings):
+                datafolder.write_server_json(settings.data, here, cert=settings.tls_cert)
                 try:
-                    _welcome(house, door, say)
+                    _welcome(house, door, for_hooks, say)
                     await _until_stopped(house, say)
                 finally:
                     datafolder.remove_server_json(settings.data)
+                    door.close()
             house.group.cancel_scope.cancel()
 
 
 @contextmanager
-def listen(settings: Settings) -> Iterator[socket.socket]:
-    """The socket, bound before anything else starts. Raises SetupError where the port is taken."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((settings.host, settings.port))
-            listener.listen(2048)  # so that nobody who reads our address is refused while the door still opens
-        except OSError as error:
-            remedy = _REMEDIES.get(error.errno or 0, "give --host an address of this machine, such as 127.0.0.1")
-            raise SetupError(
-                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); {remedy}"
-            ) from error
+def _hooks_listener(settings: Settings) -> Iterator[socket.socket | None]:
+    """The listener that hooks have for themselves, where they have one."""
+    if not settings.hooks_listen:
+        yield None
+        return
+    with listen(*address_of(settings.hooks_listen), "--hooks-listen") as listener:
         yield listener
-
-
-def _listening(host: str, port: int) -> str:
-    """Where this machine's own commands and hooks reach the server, whatever people call it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # not bound here
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _door(house: House, settings: Settings, url: str, port: int) -> Door:
@@ -96,29 +72,23 @@ def _door(house: House, settings: Settings, url: str, port: int) -> Door:
         objects=house.objects,
         data=settings.data,
         mask=house.queen.mask,
-        settings=DoorSettings(url=url, host=settings.host, port=port),
+        forge_secret=hook_secret_of(settings),
+        default_secrets=_default_secrets(settings),
+        settings=DoorSettings(
+            url=url, host=settings.host, port=port, scheme=settings.scheme, download_links=settings.download_links
+        ),
     )
     door.pages = page_routes(door)
     return door
 
 
-@asynccontextmanager
-async def _serving(house: House, door: Door, listener: socket.socket) -> AsyncIterator[None]:
-    config = uvicorn.Config(
-        build_app(door), log_config=None, access_log=False, lifespan="off", server_header=False, ws="none",
-        timeout_graceful_shutdown=int(CLOSE_SECONDS),
-    )  # fmt: skip
-    server = Server(config)
-    async with anyio.create_task_group() as group:
-        group.start_soon(server.serve, [listener], name="door")
-        try:
-            yield
-        finally:
-            door.close()
-            server.should_exit = True
+def _default_secrets(settings: Settings) -> dict[str, bytes]:
+    """What signs a forge's hooks of repositories that have no secret of their own."""
+    secret = settings.github_webhook_secret
+    return {"github": secret.get_secret_value().encode()} if secret and secret.get_secret_value() else {}
 
 
-def _welcome(house: House, door: Door, say: Any) -> None:
+def _welcome(house: House, door: Door, for_hooks: socket.socket | None, say: Any) -> None:
     settings = house.settings
     say(f"  data      {settings.data}")
     if settings.site:
@@ -128,8 +98,10 @@ def _welcome(house: House, door: Door, say: Any) -> None:
     hands = "1 hand" if settings.hands == 1 else f"{settings.hands} hands"
     say(f"  ant       {hands}, workspaces in {settings.work_folder}")
     say(f"  listening {door.settings.url}")
+    if for_hooks is not None:
+        say(f"  hooks     {reachable(settings.scheme, *for_hooks.getsockname()[:2])}/hooks/…, nothing else")
     say(f"  log in    {door.login_link()}  (works once, for ten minutes)")
-    if settings.host not in LOOPBACK:
+    if settings.host not in LOOPBACK and settings.tls_cert is None:
         say(f"  note      {settings.host} can be reached from outside this machine, without TLS")
 
 
@@ -160,7 +132,11 @@ async def _drained(house: House, scope: anyio.CancelScope) -> None:
 @click.option("--port", type=int, help="Port to listen on, 0 = any free one.  [default: 7777]")
 @click.option("--url", help="Public address that links use.")
 @click.option("--site", type=click.Path(path_type=Path), help="Also write the pages of public repositories there.")
+@click.option("--hooks-listen", metavar="HOST:PORT", help="Take hooks (and nothing else) there too.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate with its chain (PEM): serve HTTPS.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM).")
 @click.option("--public", is_flag=True, help="The repositories named by --repo may be shown to everybody on the site.")
+@click.option("--artifacts", help="Keep artifacts and caches in a bucket: s3://bucket/prefix?endpoint=host:port.")
 @click.option("--work", type=click.Path(path_type=Path), help="Where workspaces lie.  [default: DATA-work]")
 @click.option("--hands", type=int, help="How many tasks run at once.  [default: number of processors, at least 2]")
 @click.option("--poll", type=float, help="Seconds between looks at a repository.  [default: 10]")

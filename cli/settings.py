@@ -10,9 +10,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from formicary.cli.repository import RepositorySettings, as_settings, in_variable
+from formicary.runner.artifacts.address import address_of
 from formicary.runner.core.errors import SetupError
 
 CONFIG_FILE: Final = "formicary.toml"
@@ -36,7 +38,16 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(DEFAULT_PORT, ge=0, le=65535)
     url: str = ""
+    hooks_listen: str = ""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    github_webhook_secret: SecretStr | None = None
     site: Path | None = None
+    artifacts: str = ""
+    s3_access_key: str = ""
+    s3_secret_key: SecretStr | None = None
+    download_links: float = Field(0.0, ge=0, le=604800)
+    archive_logs: float | None = Field(None, gt=0)
     work: Path | None = None
     poll: float = Field(10.0, gt=0)
     hands: int = Field(default_factory=lambda: max(os.cpu_count() or 1, 2), ge=1, le=1000)
@@ -64,6 +75,20 @@ class Settings(BaseModel):
     @classmethod
     def _tags(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("artifacts")
+    @classmethod
+    def _bucket(cls, value: str) -> str:
+        try:
+            if value:
+                address_of(value)
+        except SetupError as error:
+            raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from error
+        return value
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self.tls_cert is None else "https"
 
     @property
     def work_folder(self) -> Path:
@@ -130,7 +155,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         return {}
     except tomllib.TOMLDecodeError as error:
         raise SetupError(f"{path} is not valid TOML: {error}") from error
-    for name in ("data", "site", "work"):
+    for name in ("data", "site", "work", "tls_cert", "tls_key"):
         if isinstance(content.get(name), str):
             content[name] = path.parent / Path(content[name]).expanduser()
     for one in content["repo"] if isinstance(content.get("repo"), list) else ():

@@ -73,6 +73,20 @@ def build_app(door: Door) -> Starlette:
     )
 
 
+def build_hooks_app(door: Door) -> Starlette:
+    """The hooks alone, for a listener that faces the internet. Forges call it by whatever name it has there, so no
+    host is refused: the signature tells who calls."""
+    return Starlette(
+        routes=routes((*hooks.OPERATIONS, *(one for one in health.OPERATIONS if one.role is None)), door),
+        middleware=[
+            Middleware(AccessLog, door=door),
+            Middleware(SecurityHeaders),
+            Middleware(BodyLimit, door=door),
+        ],
+        exception_handlers=problems.handlers(door.mask),
+    )
+
+
 def _not_here(door: Door) -> Callable[[Request, Exception], Response]:
     """What is at no address: a page for a browser that looks around, a document for a program."""
 

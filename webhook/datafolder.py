@@ -48,9 +48,12 @@ def read_admin_token(data: Path) -> str:
     return _read(data / ADMIN_TOKEN)
 
 
-def write_server_json(data: Path, url: str, pid: int | None = None) -> None:
-    """Say where this server is, so that the command line finds it."""
-    _write(data / SERVER_JSON, json.dumps({"url": url, "pid": pid or os.getpid(), "started_at": time.time()}) + "\n")
+def write_server_json(data: Path, url: str, pid: int | None = None, cert: Path | None = None) -> None:
+    """Say where this server is, so that the command line finds it, and by which certificate it is known."""
+    said = {"url": url, "pid": pid or os.getpid(), "started_at": time.time()}
+    if cert is not None:
+        said["cert"] = str(cert.absolute())
+    _write(data / SERVER_JSON, json.dumps(said) + "\n")
 
 
 def read_server_json(data: Path) -> dict[str, object] | None:

@@ -38,7 +38,7 @@ class Allowed:
         if self._everywhere or is_loopback(listen):
             names.update(_LOOPBACK)
         self._names = frozenset(names - set(_EVERYWHERE))
-        self._origins = frozenset({*(Origin("http", name, settings.port) for name in self._names), public})
+        self._origins = frozenset({*(Origin(settings.scheme, name, settings.port) for name in self._names), public})
 
     def host(self, header: str) -> bool:
         """Whether this `Host` is ours. Its port is not looked at: a tunnel has another one."""
