@@ -137,7 +137,7 @@ class Outbox:
         except Undeliverable as error:
             return Failure(str(error), for_good=True)
         except ToldToWait as error:
-            return Failure(str(error), wait=min(max(error.retry_after, 0.0), LONGEST_WAIT))
+            return Failure(str(error), wait=min(error.retry_after, LONGEST_WAIT))
         except TimeoutError as error:
             return Failure(str(error) or f"it took longer than {TRY:g} s", at_fault=True)
         except (WorldError, OSError) as error:
@@ -170,16 +170,16 @@ class Outbox:
     def _again_at(self, taken: Waiting, entry: OutboxEntry, failure: Failure) -> float:
         """When this entry may be tried again; its lane slows down where the destination is at fault."""
         now = self._clock()
-        if failure.wait is not None:
-            self._lanes.reached(taken)
-            self._lanes.pause(taken, now + failure.wait)
-            return now + failure.wait
-        if failure.at_fault:
-            pause = min(2.0 ** (self._lanes.missed(taken) - 1), LONGEST_PAUSE)
+        if failure.at_fault or failure.wait is not None:
+            pause = min(2.0 ** min(self._lanes.missed(taken) - 1, 10), LONGEST_PAUSE)
+            if failure.wait is not None:
+                pause = max(failure.wait, pause)  # whoever says "at once" again and again is not asked all the time
+                self._lanes.pause(taken, now + pause)
+                return now + pause
             self._lanes.pause(taken, now + pause * _jitter())
         elif failure.for_good:
             self._lanes.reached(taken)
-        return now + min(2.0**entry.attempts, LONGEST_DELAY) * _jitter()
+        return now + min(2.0 ** min(entry.attempts, 20), LONGEST_DELAY) * _jitter()
 
 
 def _jitter() -> float:

@@ -122,7 +122,7 @@ def test_a_dead_letter_is_sent_when_somebody_resends_it():
     assert there.landed == {"a/1": [1]}
 
 
-@pytest.mark.parametrize(("told", "waits"), [(90.0, 90.0), (1e9, LONGEST_WAIT), (-5.0, 0.0)])
+@pytest.mark.parametrize(("told", "waits"), [(90.0, 90.0), (1e9, LONGEST_WAIT), (-5.0, 1.0)])
 def test_the_whole_lane_waits_as_long_as_it_is_told(told, waits):
     """D10: Retry-After is honoured, counts as no try, and holds up no other lane."""
     there = Destination([(0.0, False, ToldToWait("slow down", retry_after=told), 0.0)])
@@ -141,6 +141,12 @@ def test_being_told_to_wait_for_days_kills_nothing():
     there = Destination([(0.0, False, ToldToWait(retry_after=60.0), 0.0)] * 1000)
     (entry,) = play([("a/1", 1, 0.0)], there, seconds=500 * 60).entries.values()
     assert (entry.dead, entry.attempts) == (False, 0) and len(there.calls) > 400
+
+
+def test_whoever_says_at_once_again_and_again_is_not_asked_all_the_time():
+    there = Destination([(0.0, False, ToldToWait(retry_after=0.0), 0.0)] * 1000)
+    play([("a/1", 1, 0.0)], there, seconds=3600)
+    assert 100 < len(there.calls) < 150
 
 
 def test_one_entry_that_is_always_refused_delays_no_other_of_its_lane():

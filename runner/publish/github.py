@@ -1,0 +1,262 @@
+"""Commit statuses at GitHub, by PyGithub: the only file that knows it. Its calls block, so each runs in a thread; its
+own retries and pauses are off, because the outbox's are the ones that count."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+
+from formicary.runner.core.errors import SetupError, ToldToWait, Undeliverable, WorldError
+from formicary.runner.core.records import Repository
+from formicary.runner.publish import Credential
+from formicary.runner.publish.status import Status, one_line
+
+if TYPE_CHECKING:
+    from github import Github
+
+API: Final = "https://api.github.com"
+TIMEOUT: Final = 10
+"""Seconds to connect, and between two pieces of an answer."""
+THREADS: Final = 16
+REMEMBERED: Final = 16
+"""Hosts and tokens whose connections are kept open."""
+TOKEN: Final = "token"
+SECONDARY_WAIT: Final = 60.0
+"""Where GitHub says to wait and not how long (its own advice: at least a minute)."""
+_LIMITED: Final = re.compile(
+    r"rate limit|abuse detection|please wait a few minutes|retry your request again later", re.I
+)
+_BY_NUMBER: Final = re.compile(r"/repositories/(\d+)/statuses/")
+
+
+class GitHub:
+    """The forge `github`, github.com and Enterprise alike. `credential` gives a repository's token. A thread in a call
+    is waited for, at most some `TIMEOUT`s: left alone, it might post something old after something new."""
+
+    def __init__(self, credential: Credential, clock: Callable[[], float] = time.time) -> None:
+        self._credential = credential
+        self._clock = clock
+        self._limiter = anyio.CapacityLimiter(THREADS)
+        self._clients: OrderedDict[tuple[str, str], Github] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def lane(self, repository: Repository) -> str:
+        return _host(repository)
+
+    async def post_status(self, repository: Repository, status: Status) -> None:
+        """POST /repos/{owner}/{repo}/statuses/{sha} (docs.github.com/en/rest/commits/statuses)."""
+        await anyio.to_thread.run_sync(self._post, repository, status, limiter=self._limiter)
+
+    def close(self) -> None:
+        with self._lock:
+            while self._clients:
+                self._clients.popitem()[1].close()
+
+    # On a thread
+
+    def _post(self, repository: Repository, status: Status) -> None:
+        client = self._client(repository)
+        moved = self._create(client, f"/repos/{repository.slug}", repository, status)
+        if moved:
+            again = self._create(client, moved, repository, status)
+            if again:
+                raise Undeliverable(_moved(repository, again))
+
+    def _client(self, repository: Repository) -> Github:
+        key = (api_of(repository), self._token(repository))
+        with self._lock:
+            client = self._clients.pop(key, None) or _connect(*key)
+            self._clients[key] = client
+            while len(self._clients) > REMEMBERED:
+                self._clients.popitem(last=False)  # closes itself when the last call on it is over
+            return client
+
+    def _token(self, repository: Repository) -> str:
+        try:
+            token = self._credential(repository.id, TOKEN)
+        except SetupError as error:
+            raise Undeliverable(f"{error} Then resend it.") from error
+        if not token:
+            raise Undeliverable(
+                f"there is no token for {repository.name}; name one with `token_env` or `token_file` in "
+                "formicary.toml, then resend it"
+            )
+        return token
+
+    def _create(self, client: Github, path: str, repository: Repository, status: Status) -> str:
+        """Post it; where the repository is now if GitHub says that it was renamed, else nothing."""
+        from github.Commit import Commit
+        from github.GithubException import GithubException
+        from requests.exceptions import RequestException
+
+        attributes = {"url": f"{path}/commits/{status.commit}", "sha": status.commit}
+        link = {"target_url": status.target_url} if status.target_url else {}
+        try:
+            made = Commit(client.requester, {}, attributes).create_status(
+                status.state, description=status.description, context=status.context, **link
+            )
+            return _redirected(repository, made.raw_headers, made.raw_data)
+        except GithubException as error:
+            raise explained(
+                error.status, error.headers or {}, _message(error.data), repository, status, self._clock()
+            ) from error
+        except RequestException as error:
+            raise WorldError(f"{_host(repository)} cannot be reached ({_cause(error)})") from error
+        except (ValueError, AssertionError) as error:
+            raise WorldError(
+                f"{_host(repository)} answered what GitHub does not answer: {one_line(str(error))}"
+            ) from error
+        except RuntimeError as error:  # PyGithub follows no redirect to another host or scheme
+            raise Undeliverable(
+                f"{one_line(str(error))}; correct `api_url` of {repository.name}, then resend it"
+            ) from error
+
+
+def api_of(repository: Repository) -> str:
+    """The base of its API: what the operator says, else that of the host that it is cloned from, so that no token goes
+    to another one. Enterprise answers at /api/v3."""
+    if repository.api_url:
+        return repository.api_url.rstrip("/")
+    host = urlsplit(repository.url).hostname if "://" in repository.url else None
+    return API if host in (None, "github.com", "www.github.com", "ssh.github.com") else f"https://{host}/api/v3"
+
+
+def _host(repository: Repository) -> str:
+    return urlsplit(api_of(repository)).netloc.rpartition("@")[2]
+
+
+def _connect(base_url: str, token: str) -> Github:
+    from github import Auth, Github
+
+    return Github(
+        auth=Auth.Token(token),
+        base_url=base_url,
+        timeout=TIMEOUT,
+        user_agent=f"formicary/{version('formicary')}",
+        retry=None,
+        seconds_between_requests=None,
+        seconds_between_writes=None,
+        lazy=True,
+    )
+
+
+def _redirected(repository: Repository, headers: Mapping[str, Any], data: Any) -> str:
+    """PyGithub takes an answer of 302, 307 or 308 for a success, which it is not."""
+    location = str(headers.get("location", ""))
+    if isinstance(data, Mapping) and "state" in data:
+        return ""
+    if not location and isinstance(data, Mapping):
+        location = str(data.get("url", ""))
+    found = _BY_NUMBER.search(location)
+    if found and urlsplit(location).netloc in ("", _host(repository)):
+        return f"/repositories/{found[1]}"
+    if location:
+        raise Undeliverable(_moved(repository, location))
+    raise WorldError(f"{_host(repository)} did not say that it has taken the status")
+
+
+def _moved(repository: Repository, location: str) -> str:
+    return (
+        f"{repository.slug} has moved to {one_line(location)[:200]}; correct `url` or `slug` of {repository.name} in "
+        "formicary.toml, then resend it"
+    )
+
+
+def _message(data: Any) -> str:
+    """What GitHub says, its list of errors included."""
+    if not isinstance(data, Mapping):
+        return ""
+    errors = data.get("errors")
+    said = [one.get("message") or one.get("code") if isinstance(one, Mapping) else one for one in errors or ()]
+    text = str(data.get("message") or "")
+    return one_line(": ".join([text, ", ".join(str(one) for one in said if one)]) if said else text)[:300]
+
+
+def _cause(error: Exception) -> str:
+    """The innermost reason of a network error, without the address that each layer repeats."""
+    inner: BaseException = error
+    while isinstance(getattr(inner, "reason", None), BaseException) or (
+        inner.args and isinstance(inner.args[0], BaseException)
+    ):
+        reason = getattr(inner, "reason", None)
+        inner = reason if isinstance(reason, BaseException) else inner.args[0]
+    text = one_line(str(inner)).rpartition(": ")[2] or type(inner).__name__
+    return text[:200]
+
+
+# What an answer means
+
+
+def explained(
+    code: int, headers: Mapping[str, Any], message: str, repository: Repository, status: Status, now: float
+) -> Exception:
+    """The error that an answer is: ToldToWait, Undeliverable with what is to be done, or WorldError.
+
+    See docs.github.com/en/rest/using-the-rest-api: rate limits, troubleshooting.
+    """
+    headers = {name.lower(): value for name, value in headers.items()}
+    said = f"GitHub said {code}" + (f": {message}" if message else "")
+    wait = _wait(code, headers, message, now)
+    if wait is not None:
+        return ToldToWait(f"{said}; it takes no more for {wait:.0f} s", retry_after=wait)
+    if code >= 500 or code in (408, 409, 425):
+        return WorldError(said)
+    return Undeliverable(f"{_remedy(code, message, repository, status)} ({said})")
+
+
+def _wait(code: int, headers: Mapping[str, Any], message: str, now: float) -> float | None:
+    """Seconds until the next request may come; None where that is not the matter."""
+    if code not in (403, 429) and code < 500:
+        return None
+    after = _seconds(str(headers.get("retry-after", "")), now)
+    if after is not None:
+        return after
+    if code >= 500:
+        return None
+    reset = str(headers.get("x-ratelimit-reset", ""))
+    if str(headers.get("x-ratelimit-remaining", "")) == "0" and reset.isdecimal():
+        return max(float(reset) - now, 0.0) + 1.0
+    return SECONDARY_WAIT if code == 429 or _LIMITED.search(message) else None
+
+
+def _seconds(text: str, now: float) -> float | None:
+    """Retry-After: seconds, or a date (RFC 9110, 10.2.3)."""
+    text = text.strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(parsedate_to_datetime(text).timestamp() - now, 0.0) if text else None
+    except ValueError:
+        return None
+
+
+def _remedy(code: int, message: str, repository: Repository, status: Status) -> str:
+    name, slug = repository.name, repository.slug
+    if code == 401:
+        return f"the token of {name} is not valid (any more); give it another one, then resend it"
+    if code == 403:
+        return (
+            f"the token of {name} may not set statuses of {slug}: it needs write access to commit statuses "
+            "(`repo:status` for a classic token); give it another one, then resend it"
+        )
+    if code == 404:
+        return f"there is no {slug} that the token of {name} may see; correct `slug` or the token, then resend it"
+    if code == 422 and "no commit found" in message.lower():
+        return (
+            f"{slug} has no commit {status.commit[:10]}: it was not pushed there, or is gone; push it, then resend it"
+        )
+    if code == 422 and "maximum number of statuses" in message.lower():
+        return (
+            f"commit {status.commit[:10]} has as many statuses `{status.context}` as GitHub keeps; run a newer commit"
+        )
+    return f"GitHub does not take this status of {slug}"
