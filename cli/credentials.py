@@ -1,4 +1,5 @@
-"""What the operator's formicary.toml says of a watched repository: how it is read, and what signs its hooks.
+"""How this server gets into a watched repository, and what signs its hooks: what the operator's formicary.toml says of
+it, else what is stored (`formicary secrets set --credential`).
 
 Read anew each time, so that a new token counts without a restart. A file that others may read is refused.
 """
@@ -9,12 +10,21 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from formicary.cli.inmemory import InMemory
 from formicary.cli.repository import RepositorySettings
 from formicary.cli.settings import Settings
 from formicary.runner.core.errors import SetupError
 from formicary.runner.core.records import Repository
 from formicary.runner.git.address import parse
 from formicary.runner.git.remote import USERNAME, Credentials
+from formicary.runner.store import Store
+
+Stored = Callable[[int, str], str | None]
+"""The credential of this name that is stored for a repository (its number); `Secrets.credential`."""
+
+
+def nothing_stored(_repository_id: int, _name: str) -> str | None:
+    return None
 
 
 def said_of(settings: Settings, repository: Repository) -> RepositorySettings | None:
@@ -26,38 +36,71 @@ def said_of(settings: Settings, repository: Repository) -> RepositorySettings | 
     return next((one for one in named if bool(one.url) == bool(repository.url)), None)
 
 
+def credential_of(
+    settings: Settings, store: Store, stored: Stored, environment: Mapping[str, str] | None = None
+) -> Stored:
+    """One credential by name: `token`, `username`, `deploy_key` (its text) or `webhook_secret`. Raises SetupError, when
+    called, for one that is not there though formicary.toml names it, that others may read, or that does not open."""
+    variables = os.environ if environment is None else environment
+
+    def credential(repository_id: int, name: str) -> str | None:
+        repository = store.read().repository(repository_id)
+        said = said_of(settings, repository) if repository else None
+        found = _said(said, name, variables, repository) if said and repository else ""
+        return found or stored(repository_id, name) or None
+
+    return credential
+
+
+def _said(said: RepositorySettings, name: str, variables: Mapping[str, str], repository: Repository) -> str:
+    if name == "token":
+        return _secret(said.token_env, said.token_file, variables, repository, name)
+    if name == "webhook_secret":
+        return _secret(said.webhook_secret_env, said.webhook_secret_file, variables, repository, name)
+    if name == "deploy_key":
+        return _private(said.deploy_key, repository, name).read_text("utf-8") if said.deploy_key else ""
+    return said.username
+
+
 def credentials_of(
-    settings: Settings, environment: Mapping[str, str] | None = None
+    settings: Settings, environment: Mapping[str, str] | None = None, stored: Stored = nothing_stored
 ) -> Callable[[Repository], Credentials | None]:
     """Raises SetupError, when called, for a secret that is not there or that others may read."""
     variables = os.environ if environment is None else environment
+    keys = InMemory()
+
+    def key_of(said: RepositorySettings | None, repository: Repository) -> Path | None:
+        if said and said.deploy_key:
+            return _private(said.deploy_key, repository, "deploy_key")
+        text = stored(repository.id, "deploy_key")
+        return keys.path(f"{repository.id}", text.rstrip("\n") + "\n") if text else None
 
     def credentials(repository: Repository) -> Credentials | None:
         said = said_of(settings, repository)
-        if said is None:
+        if said is None and stored is nothing_stored:
             return None
+        token = _said(said, "token", variables, repository) if said else ""
+        known_hosts = said.known_hosts if said else None
         return Credentials(
-            token=_secret(said.token_env, said.token_file, variables, repository, "token"),
-            username=said.username or USERNAME,
-            deploy_key=_private(said.deploy_key, repository, "deploy_key") if said.deploy_key else None,
-            known_hosts=_there(said.known_hosts, repository) if said.known_hosts else None,
+            token=token or stored(repository.id, "token") or "",
+            username=(said.username if said else "") or stored(repository.id, "username") or USERNAME,
+            deploy_key=key_of(said, repository),
+            known_hosts=_there(known_hosts, repository) if known_hosts else None,
         )
 
     return credentials
 
 
 def hook_secret_of(
-    settings: Settings, environment: Mapping[str, str] | None = None
+    settings: Settings, environment: Mapping[str, str] | None = None, stored: Stored = nothing_stored
 ) -> Callable[[Repository], bytes | None]:
-    """What signs a repository's own hooks at its forge; None where the operator says nothing."""
+    """What signs a repository's own hooks at its forge; None where nobody says anything."""
     variables = os.environ if environment is None else environment
 
     def secret(repository: Repository) -> bytes | None:
         said = said_of(settings, repository)
-        if said is None:
-            return None
-        name, file = said.webhook_secret_env, said.webhook_secret_file
-        return _secret(name, file, variables, repository, "webhook_secret").encode() or None
+        found = _said(said, "webhook_secret", variables, repository) if said else ""
+        return (found or stored(repository.id, "webhook_secret") or "").encode() or None
 
     return secret
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,9 @@ from anyio.abc import TaskGroup
 from formicary.ant.ant import Ant
 from formicary.ant.settings import DEFAULT_PATH, AntSettings
 from formicary.ant.uids import default_range
-from formicary.cli.credentials import credentials_of
-from formicary.cli.objects import look, open_objects
+from formicary.cli.credentials import Stored, credential_of, credentials_of, nothing_stored
+from formicary.cli.masterkey import MasterKey
+from formicary.cli.objects import look, open_log_objects, open_objects
 from formicary.cli.settings import Settings
 from formicary.executors.contract import Limits
 from formicary.executors.process_group import Hands
@@ -34,6 +35,7 @@ from formicary.runner.publish.outbox import Outbox
 from formicary.runner.queen.keeping import Gone, Keeping, Retention
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.queen import EMBEDDED, Queen, QueenSettings
+from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.sources import Sources
 from formicary.runner.queen.told import Effect, Judged, Told
 from formicary.runner.store import Store
@@ -69,6 +71,8 @@ class Inside:
     mask: Callable[[str], str]
     queen: Callable[[], Queen]
     """Her, once the house is open."""
+    credential: Stored = nothing_stored
+    """One of a repository's credentials (its number, the name), None where there is none; ask it anew each time."""
 
 
 @dataclass(slots=True)
@@ -129,15 +133,18 @@ async def open_house(
     url: str = "",
     outside: Callable[[Inside], Sequence[Outside]] | None = None,
     reshape: Callable[[Plan], Plan] = lambda plan: plan,
+    given: Mapping[str, str] | None = None,
 ) -> AsyncIterator[House]:
     """Everything but the door. `state` is the folder of the database and the logs; artifacts and caches lie in
-    `settings.data`, shared by all processes of this machine. Raises SetupError."""
+    `settings.data`, shared by all processes of this machine. `given`: secrets of this process alone. Raises
+    SetupError."""
     async with AsyncExitStack() as stack:
         prepare(settings)
         store = open_store(state)
         stack.callback(store.close)
-        logs = Logs(state / "logs")
+        logs = Logs(state / "logs", open_log_objects(settings))
         stack.callback(logs.close_all)
+        secrets = Secrets(store, MasterKey(settings.data), given)
         sources = Sources()
         stack.callback(sources.close)
         objects = open_objects(settings)
@@ -146,16 +153,18 @@ async def open_house(
         executors = Registry(hands, settings.grace)
         stack.push_async_callback(executors.aclose)
         bus = MemoryBus()
-        inside = Inside(settings, store, logs, sources, url, lambda text: queen.mask(text), lambda: queen)
+        credential = credential_of(settings, store, secrets.credential)
+        inside = Inside(settings, store, logs, sources, url, lambda text: queen.mask(text), lambda: queen, credential)
         told = list(outside(inside)) if outside else []
         effects = Told(
             [one.effect for one in told if one.effect is not None],
             [one.judged for one in told if one.judged is not None],
         )
-        queen = Queen(store, bus, logs, sources, QueenSettings(url=url, told=effects, reshape=reshape))
+        queen = Queen(store, bus, logs, sources, QueenSettings(url=url, told=effects, reshape=reshape, secrets=secrets))
         outbox = Outbox(store, [one.publisher for one in told], time.time)
         store.when_owed(outbox.wake)
-        mirrors = Mirrors(settings.data / MIRRORS, credentials_of(settings), most_bytes=settings.limit_mirror)
+        credentials = credentials_of(settings, stored=secrets.credential)
+        mirrors = Mirrors(settings.data / MIRRORS, credentials, most_bytes=settings.limit_mirror)
         reconciler = Reconciler(
             store,
             sources,

@@ -1,0 +1,79 @@
+"""How the server gets into a repository: the operator's word first, then what is stored."""
+
+import os
+import subprocess
+
+import pytest
+
+from formicary.cli.credentials import credential_of, credentials_of, hook_secret_of
+from formicary.cli.masterkey import MasterKey
+from formicary.cli.settings import read_settings
+from formicary.runner.core.errors import SetupError
+from formicary.runner.core.records import Repository, Secret, SecretKind
+from formicary.runner.queen.secrets import Secrets
+from formicary.runner.store.sqlite import open_store
+
+
+@pytest.fixture
+async def kept(tmp_path):
+    """A store with a repository, and a way to store its credentials."""
+    store = open_store(tmp_path / "data")
+    secrets = Secrets(store, MasterKey(tmp_path / "data", {}))
+    new = Repository(id=0, name="app", path="/m/app.git", url="https://git.example/app.git", forge="github")
+    repository = await store.write(lambda tx: tx.put_repository(new))
+
+    async def put(name, value):
+        secret = Secret(repository_id=repository.id, kind=SecretKind.CREDENTIAL, name=name)
+        await secrets.put(secret, value)
+
+    yield repository, store, secrets, put
+    store.close()
+
+
+def settings_of(tmp_path, *repositories):
+    return read_settings({"data": tmp_path / "data", "repo": list(repositories)}, environment={}, folder=tmp_path)
+
+
+async def test_what_is_stored_is_used_where_the_operator_says_nothing(tmp_path, kept):
+    repository, store, secrets, put = kept
+    settings = settings_of(tmp_path)
+    get = credential_of(settings, store, secrets.credential)
+    assert get(repository.id, "token") is None and get(999, "token") is None
+    assert hook_secret_of(settings, stored=secrets.credential)(repository) is None
+    for name in ("token", "username", "webhook_secret"):
+        await put(name, f"the-{name}")
+        assert get(repository.id, name) == f"the-{name}"
+    found = credentials_of(settings, stored=secrets.credential)(repository)
+    assert (found.token, found.username, found.deploy_key) == ("the-token", "the-username", None)
+    assert hook_secret_of(settings, stored=secrets.credential)(repository) == b"the-webhook_secret"
+    await put("token", "newer")
+    assert get(repository.id, "token") == "newer"
+
+
+async def test_the_operators_word_wins(tmp_path, kept):
+    repository, store, secrets, put = kept
+    await put("token", "stored")
+    await put("webhook_secret", "stored")
+    said = {"url": repository.url, "token_env": "T", "webhook_secret_env": "W", "username": "me"}
+    settings, variables = settings_of(tmp_path, said), {"T": "said-t", "W": "said-w"}
+    get = credential_of(settings, store, secrets.credential, variables)
+    assert [get(repository.id, name) for name in ("token", "webhook_secret", "username")] == ["said-t", "said-w", "me"]
+    found = credentials_of(settings, variables, secrets.credential)(repository)
+    assert (found.token, found.username) == ("said-t", "me")
+    with pytest.raises(SetupError, match="variable T is not set"):
+        credential_of(settings, store, secrets.credential, {})(repository.id, "token")
+
+
+async def test_a_stored_key_reaches_ssh_without_a_disk(tmp_path, kept):
+    """At rest it is sealed; ssh reads it from the server's memory."""
+    repository, _, secrets, put = kept
+    file = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file], check=True)
+    await put("deploy_key", file.read_text())
+    credentials = credentials_of(settings_of(tmp_path), stored=secrets.credential)
+    path = credentials(repository).deploy_key
+    assert path == credentials(repository).deploy_key and str(path).startswith(f"/proc/{os.getpid()}/fd/")
+    shown = subprocess.run(["ssh-keygen", "-y", "-f", path], check=True, capture_output=True, text=True)
+    assert shown.stdout.split()[:2] == file.with_suffix(".pub").read_text().split()[:2]
+    body = file.read_text().splitlines()[2].encode()
+    assert not any(body in one.read_bytes() for one in (tmp_path / "data").rglob("*") if one.is_file())
