@@ -34,6 +34,7 @@ from formicary.runner.core.states import State
 from formicary.runner.queen.board import Board, Claim, Live, Offered, Worker, needed_tags
 from formicary.runner.queen.changes import Change
 from formicary.runner.queen.engine import Engine, Step, definition_result
+from formicary.runner.queen.keeping import keep
 from formicary.runner.queen.orders import make_order, render_plan
 from formicary.runner.queen.told import Moment
 from formicary.runner.store import Tx
@@ -313,8 +314,9 @@ class Dispatcher:
             now = tx.request(request.id)
             if now is not None and now.state is State.PENDING:
                 tx.end_request(request.id, state, reason=reason, error_code=code, error_message=message)
-                ended = tx.request(request.id) or now
-                self.engine.told.note(Moment(tx, ended, state, self.job_of(request.version_id)))
+                ended, job = tx.request(request.id) or now, self.job_of(request.version_id)
+                keep(tx, request.id, job, state)
+                self.engine.told.note(Moment(tx, ended, state, job))
 
         await self.engine.store.write(change)
         self.board.unqueue(request.id)

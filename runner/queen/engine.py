@@ -36,6 +36,7 @@ from formicary.runner.core.schedule import OfferView
 from formicary.runner.core.states import TERMINAL, State
 from formicary.runner.queen.board import Board, Live, Offered, needed_tags
 from formicary.runner.queen.changes import Change, Changes
+from formicary.runner.queen.keeping import keep
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.orders import render_task
 from formicary.runner.queen.secrets import Secrets
@@ -142,7 +143,9 @@ class Engine:
                 tx.drop_lease(event.task_execution_id)
 
     def note(self, tx: Tx, live: Live, before: Execution | None, execution: Execution) -> None:
-        """Within a change: owe what this step is to be told of."""
+        """Within a change: owe what this step is to be told of, and say how long an ended request is kept."""
+        if execution.state in TERMINAL:
+            keep(tx, live.request.id, live.plan.definition, execution.state)
         if self.told.effects:
             self.told.note(Moment(tx, live.request, execution.state, live.plan.definition, execution, before))
 

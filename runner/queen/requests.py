@@ -12,7 +12,9 @@ from formicary.runner.core.definition import JobDefinition, Param, Value
 from formicary.runner.core.errors import DefinitionError, NotFound, RequestRefused
 from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, SyncState, Version
+from formicary.runner.core.states import TERMINAL
 from formicary.runner.queen.ask import Ask
+from formicary.runner.queen.keeping import keep
 from formicary.runner.queen.sources import Sources, tainted_names
 from formicary.runner.queen.told import Told
 from formicary.runner.store import Reader, Store, Tx
@@ -198,7 +200,10 @@ def _check_param(name: str, param: Param, value: Value) -> None:
 def store_request(tx: Tx, loaded: Loaded, commit: str, new: NewRequest) -> tuple[JobRequest, bool]:
     """Within a change: keep the definition's text, then the request."""
     version = tx.put_version(version_of(loaded, new.organization_id, new.repository_id, commit, tx.now))
-    return tx.create_request(new.model_copy(update={"version_id": version.id}))
+    request, fresh = tx.create_request(new.model_copy(update={"version_id": version.id}))
+    if fresh and request.state in TERMINAL:
+        keep(tx, request.id, loaded.definition, request.state)
+    return request, fresh
 
 
 def version_of(loaded: Loaded, organization_id: str, repository_id: int | None, commit: str, now: float) -> Version:

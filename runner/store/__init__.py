@@ -345,6 +345,10 @@ class Tx(Reader, Protocol):
         """Owe it anew, dead or not; the entry with its new id. Raises NotFound."""
         ...
 
+    def keep_until(self, request_id: int, until: float) -> None:
+        """An ended request is kept until then, whatever `expire` is told; running it again takes that back."""
+        ...
+
     def expire(self, *, ended_before: float, deliveries_before: float, limit: int = 500) -> Expired:
         """Retention: delete ended requests (with executions and artifact rows), deliveries that are older, at most
         `limit` of them, and dead letters that are older than deliveries may be."""

@@ -469,8 +469,22 @@ SELECT organization_id, kind, key, :now, 0, payload FROM outbox WHERE id = :id R
 DELETE FROM outbox WHERE dead = 1 AND due_at < :before
 
 -- name: requests_to_expire
--- Requests that ended long ago, the oldest first.
-SELECT id FROM requests WHERE ended_at IS NOT NULL AND ended_at < :before ORDER BY ended_at LIMIT :limit
+-- Requests that ended long ago, the oldest first; not those whose definitions say how long they are kept.
+SELECT id FROM requests WHERE ended_at IS NOT NULL AND ended_at < :before
+    AND NOT EXISTS (SELECT 1 FROM kept WHERE request_id = requests.id)
+ORDER BY ended_at LIMIT :limit
+
+-- name: requests_kept_until
+-- Requests that their definitions keep no longer.
+SELECT request_id FROM kept WHERE until < :now ORDER BY until LIMIT :limit
+
+-- name: keep_until
+-- An ended request is kept until then.
+INSERT OR REPLACE INTO kept (request_id, until) VALUES (:request_id, :until)
+
+-- name: keep_no_longer
+-- A request that runs again has no end yet.
+DELETE FROM kept WHERE request_id = :request_id
 
 -- name: delete_request
 -- A request goes, and with it its executions, plans and artifact rows.

@@ -65,7 +65,13 @@ def _sequences(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 7
+@MIGRATIONS(name="8 retention")
+def _retention(db: Database) -> None:
+    for statement in _statements("schema_8.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 8
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

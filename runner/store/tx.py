@@ -101,6 +101,7 @@ class SqliteTx(CatalogueTx):
         self._alive_again(
             request.user_key, "reopen_request", {"id": request_id, "keep": keep, "reason": f"restarted by {by}"}
         )
+        self._execute(SQL["keep_no_longer"], {"request_id": request_id})
         return self._request_to_change(request_id)
 
     def _alive_again(self, user_key: str | None, name: str, values: Mapping[str, Any]) -> None:
@@ -200,7 +201,9 @@ class SqliteTx(CatalogueTx):
 
     def expire(self, *, ended_before: float, deliveries_before: float, limit: int = 500) -> Expired:
         logs: list[str] = []
-        old = self._execute(SQL["requests_to_expire"], {"before": ended_before, "limit": limit}).fetchall()
+        bounds = {"before": ended_before, "now": self.now, "limit": limit}
+        old = self._execute(SQL["requests_kept_until"], bounds).fetchall()
+        old += self._execute(SQL["requests_to_expire"], bounds).fetchall()
         for (request_id,) in old:
             logs += self._delete_request(request_id)
         deliveries = 0
@@ -209,6 +212,9 @@ class SqliteTx(CatalogueTx):
             room = {"before": deliveries_before, "limit": limit - len(old)}
             deliveries = self._execute(SQL["expire_deliveries"], room).rowcount
         return Expired(tuple(request_id for (request_id,) in old), tuple(logs), deliveries)
+
+    def keep_until(self, request_id: int, until: float) -> None:
+        self._execute(SQL["keep_until"], {"request_id": request_id, "until": until})
 
     def _delete_request(self, request_id: int) -> list[str]:
         """Delete it with all that hangs on it; returns its task executions."""

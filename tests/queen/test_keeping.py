@@ -103,3 +103,48 @@ async def test_all_old_deliveries_go_at_once(hive, tmp_path):
         hive.store, hive.logs, DirectoryStore(tmp_path / "o"), Retention(), lambda: time.time() + 31 * DAY
     ).tidy()
     assert hive.store.read().deliveries().total_records == 0
+
+
+RETENTION = """
+job_type: ci
+triggers: {commit: {paths: [docs/**]}}
+retention: {completed: 1h, failed: 1000h}
+script: [make]
+"""
+
+
+async def test_a_definition_says_how_long_its_requests_are_kept(hive, repo):
+    """By how each of them ended; what it does not name goes by the server's setting; running again begins anew."""
+    repo.commit({".formicary/ci.yml": RETENTION})
+    await hive.watch(repo)
+    repo.commit({"a.txt": "1"})
+    await hive.reconciler.sync(1)
+    skipped = {one.id for one in hive.requests()}
+    async with hive.ant() as ant:
+        good = await hive.submit()
+        await ant.work(await ant.claim())
+        await hive.ended(good.id)
+        bad = await hive.submit()
+        await ant.work(await ant.claim(), exit_code=1)
+        await hive.ended(bad.id)
+        again = await hive.submit()
+        await ant.work(await ant.claim())
+        await hive.ended(again.id)
+    cancelled = await hive.submit()
+    await hive.queen.cancel(cancelled.id, by="ada")
+    await hive.queen.restart(again.id, by="ada")
+
+    async def expired(days):
+        later = time.time() + days * 86400
+        change = hive.store._writer
+        clock, change._clock = change._clock, lambda: later
+        try:
+            return await hive.store.write(lambda tx: tx.expire(ended_before=later - 30 * 86400, deliveries_before=0))
+        finally:
+            change._clock = clock
+
+    assert set((await expired(0.5)).requests) == {*skipped, good.id}
+    assert (await expired(29)).requests == ()
+    assert (await expired(31)).requests == (cancelled.id,)
+    assert (await expired(50)).requests == (bad.id,)
+    assert [one.id for one in hive.requests()] == [again.id]
