@@ -32,6 +32,8 @@ COMMANDS: Final = {
     "cancel": Entry("formicary.cli.cancel", "Cancel a request."),
     "repos": Entry("formicary.cli.repos", "What is watched, how it is synced, what is wrong."),
     "hook": Entry("formicary.cli.hook", "Let git tell the server of every commit."),
+    "deliveries": Entry("formicary.cli.deliveries", "What hooks delivered, what came of it, and once more."),
+    "outbox": Entry("formicary.cli.outbox", "What is owed to the outside, and dead letters sent again."),
     "token": Entry("formicary.cli.token", "Make, list and revoke tokens."),
     "backup": Entry("formicary.cli.backup", "Save all that the data folder holds, while a server runs."),
     "restore": Entry("formicary.cli.restore", "Check a backup, or make a data folder of it."),

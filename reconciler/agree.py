@@ -55,7 +55,7 @@ def _agree_pull(tx: Tx, found: PullLook, told: Told) -> list[JobRequest]:
         tx.put_pull_request(found.pull)
     if found.seen is not None:
         tx.put_refs([found.seen])
-    ids = tuple(request.id for request, _ in stored)
+    ids = tuple(dict.fromkeys((*found.delivery.request_ids, *(request.id for request, _ in stored))))
     update = {"verdict": found.verdict, "reason": found.reason, "request_ids": ids}
     tx.save_delivery(found.delivery.model_copy(update=update))
     return [request for request, new in stored if new]

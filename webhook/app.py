@@ -17,6 +17,7 @@ from formicary.webhook.api import (
     definitions,
     deliveries,
     health,
+    outbox,
     repositories,
     requests,
     tasks,
@@ -37,6 +38,7 @@ _DESCRIBED: Final = (
     *artifacts.OPERATIONS,
     *tokens.OPERATIONS,
     *deliveries.OPERATIONS,
+    *outbox.OPERATIONS,
     *ants.OPERATIONS,
     *health.OPERATIONS,
 )

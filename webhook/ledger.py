@@ -4,6 +4,7 @@ follows from it is the reconciler's: it reads the ledger and git, and finds the 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from typing import Final, NamedTuple
 
@@ -11,13 +12,18 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from formicary.runner.core.errors import Conflict, NotFound
 from formicary.runner.core.records import DEFAULT_ORGANIZATION, Delivery, Fact, Repository
 from formicary.runner.queen.changes import Change
 from formicary.runner.store import Tx
 from formicary.webhook.operations import Call, reply
 from formicary.webhook.parts import Door
 
+logger = logging.getLogger("formicary.webhook")
+
 ACCEPTED: Final = "accepted"
+_IDLE: Final = frozenset({"ping", "other"})
+"""Events that nothing follows from, however often they are looked at."""
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -84,6 +90,34 @@ async def _write_down(door: Door, delivery: Delivery) -> tuple[Delivery, bool]:
         return tx.add_delivery(delivery)
 
     return await door.store.write(change)
+
+
+async def replay(door: Door, delivery_id: int, by: str) -> Delivery:
+    """Have a delivery looked at again as if it had just come; the delivery as it is until then.
+
+    It stays the delivery it was, so whatever it caused has the same cause, and no second request is made of it (T10).
+    What it led to stays in the ledger too. Raises NotFound, Conflict where its repository is watched no longer.
+    """
+
+    def change(tx: Tx) -> Delivery:
+        delivery = tx.delivery_by_id(delivery_id)
+        if delivery is None:
+            raise NotFound(f"There is no delivery {delivery_id}.")
+        if delivery.repository_id is None or tx.repository(delivery.repository_id) is None:
+            raise Conflict(
+                f"Delivery {delivery_id} is of no repository that is watched; watch it, and have the forge deliver it "
+                "again."
+            )
+        if delivery.event.partition(".")[0] in _IDLE:
+            return delivery
+        again = delivery.model_copy(update={"verdict": ACCEPTED, "reason": ""})
+        tx.save_delivery(again)
+        return again
+
+    delivery = await door.store.write(change)
+    logger.warning("delivery %d (%s) is replayed, asked for by %s", delivery.id, delivery.forge, by)
+    process(door, delivery)
+    return delivery
 
 
 def process(door: Door, delivery: Delivery) -> None:

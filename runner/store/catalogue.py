@@ -119,9 +119,9 @@ class CatalogueTx(SqliteReader):
         for delivery in self.accepted_deliveries(repository_id):
             if delivery.id > upto or delivery.fact.get("pull_request"):
                 continue
-            made = tuple(
-                requests[ref] for ref in delivery.fact.get("refs") or named_refs(delivery.body) if ref in requests
-            )
+            named = delivery.fact.get("refs") or named_refs(delivery.body)
+            # One that is replayed keeps what it led to the first time.
+            made = tuple(dict.fromkeys((*delivery.request_ids, *(requests[ref] for ref in named if ref in requests))))
             verdict, reason = ("handled", "") if made else ("coalesced", _COALESCED)
             self.save_delivery(changed(delivery, verdict=verdict, reason=reason, request_ids=made))
 

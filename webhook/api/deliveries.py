@@ -7,6 +7,7 @@ from typing import Final
 
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import Delivery, Role
+from formicary.webhook import ledger
 from formicary.webhook.api import shared
 from formicary.webhook.api.shared import Listed, moment
 from formicary.webhook.operations import Call, Operation
@@ -53,11 +54,21 @@ async def show_list(call: Call) -> Listed[DeliveryView]:
     return shared.listed(page, view)
 
 
-async def show(call: Call) -> DeliveryWithBody:
+def _delivery_of(call: Call) -> Delivery:
+    """The delivery of the path, if the caller may see it."""
     delivery_id = call.number()
     delivery = call.door.store.read().delivery_by_id(delivery_id)
     if delivery is None or not call.caller.sees(delivery):
         raise NotFound(f"There is no delivery {delivery_id}.")
+    return delivery
+
+
+async def replay(call: Call) -> DeliveryView:
+    return view(await ledger.replay(call.door, _delivery_of(call).id, shared.who(call)))
+
+
+async def show(call: Call) -> DeliveryWithBody:
+    delivery = _delivery_of(call)
     return DeliveryWithBody(**_fields(delivery), body=call.door.mask(delivery.body))
 
 
@@ -83,5 +94,16 @@ OPERATIONS: Final = (
         role=Role.MAINTAINER,
         answer=DeliveryWithBody,
         errors=(404,),
+    ),
+    Operation(
+        "POST",
+        PATH + "/{id:int}/replay",
+        "Look at it again as if it had just come; it makes no second request of one cause",
+        replay,
+        tag=_TAG,
+        role=Role.MAINTAINER,
+        answer=DeliveryView,
+        status=202,
+        errors=(404, 409),
     ),
 )

@@ -89,6 +89,11 @@ def _tellable(at: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_tellable)]
 
 
+def who(call: Call) -> str:
+    """Who asks, for the log."""
+    return f"{call.caller.user_id} (token {call.caller.token_id})"
+
+
 def request_of(call: Call, name: str = "id") -> JobRequest:
     """The job request of the path, if the caller may see it; what belongs to others is not there."""
     request_id = call.number(name)
