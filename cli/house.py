@@ -99,7 +99,9 @@ class House:
         await self.group.start(self.reconciler.run, name="reconciler")
         self.group.start_soon(self._tell, name="outbox")
         settings = self.settings
-        retention = Retention(settings.keep_requests, settings.keep_deliveries, settings.keep_caches)
+        retention = Retention(
+            settings.keep_requests, settings.keep_deliveries, settings.keep_caches, settings.archive_logs
+        )
         gone = [one.gone for one in self.told if one.gone is not None]
         keeping = Keeping(self.store, self.logs, self.objects, retention, time.time, gone)
         self.group.start_soon(keeping.run, name="retention")

@@ -32,11 +32,12 @@ def open_objects(settings: Settings) -> ObjectStore:
 
 
 def open_log_objects(settings: Settings) -> ObjectStore | None:
-    """Where logs go that are archived; None where they stay. Raises SetupError."""
-    if settings.archive_logs is None:
-        return None
+    """Where archived logs are, also those of a time when there was an `archive_logs`; None where there is no bucket.
+    Raises SetupError."""
     if not settings.artifacts:
-        raise SetupError("`archive_logs` wants a bucket to put the logs into; set `artifacts` to s3://…")
+        if settings.archive_logs is not None:
+            raise SetupError("`archive_logs` wants a bucket to put the logs into; set `artifacts` to s3://…")
+        return None
     return _in_bucket(settings, LOGS)
 
 

@@ -21,7 +21,7 @@ def outside(inside: Inside) -> list[Outside]:
 
 def _site(inside: Inside) -> Iterator[Outside]:
     if inside.settings.site is not None:
-        publisher = SitePublisher(inside.store, inside.settings.site, inside.logs.folder)
+        publisher = SitePublisher(inside.store, inside.settings.site, inside.logs)
         yield Outside(publisher, site_effect, start=publisher.publish_all, gone=publisher.prune)
 
 

@@ -8,9 +8,10 @@ from typing import Final
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import Definition, JobRequest, Repository
+from formicary.runner.core.refs import short
 from formicary.runner.core.states import SUCCESS, TERMINAL, State
 from formicary.site import stats
-from formicary.site.source import PUBLIC, Source, cell, short_ref
+from formicary.site.source import PUBLIC, Source, cell
 from formicary.site.status import Status, status, sync_status, worst
 from formicary.site.views import (
     Branch,
@@ -51,7 +52,7 @@ def repository(source: Source, name: str) -> RepositoryView:
     return RepositoryView(
         id=found.id,
         card=_card_of(found, past, definitions, source.outside),
-        tracked_branch=short_ref(found.tracked_branch),
+        tracked_branch=short(found.tracked_branch),
         synced_commit=found.synced_commit[:9],
         synced_at=found.synced_at,
         definitions=tuple(_definition_row(source, one, past) for one in sorted(definitions, key=_sound)),
@@ -186,7 +187,7 @@ def _summary(one: Repository, definitions: Sequence[Definition]) -> str:
 
 
 def _tracked(one: Repository, request: JobRequest) -> bool:
-    return not one.tracked_branch or short_ref(request.ref) == short_ref(one.tracked_branch)
+    return not one.tracked_branch or short(request.ref) == short(one.tracked_branch)
 
 
 def _strip(past: Sequence[JobRequest]) -> tuple[Cell, ...]:
@@ -230,9 +231,9 @@ def _branches(source: Source, one: Repository, past: Sequence[JobRequest]) -> tu
     for request in past:
         if request.ref:
             found.setdefault(request.ref, {}).setdefault(request.job_type, request)
-    tracked = short_ref(one.tracked_branch)
-    order = sorted(found, key=lambda ref: short_ref(ref) != tracked)[:_BRANCHES]
+    tracked = short(one.tracked_branch)
+    order = sorted(found, key=lambda ref: short(ref) != tracked)[:_BRANCHES]
     return tuple(
-        Branch(short_ref(ref), short_ref(ref) == tracked, tuple(source.row(request) for request in found[ref].values()))
+        Branch(short(ref), short(ref) == tracked, tuple(source.row(request) for request in found[ref].values()))
         for ref in order
     )

@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 
 from formicary.runner.core.states import TERMINAL
+from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.told import Moment, Owed
 from formicary.site.source import public
 from formicary.site.writer import Readable, SiteWriter
@@ -20,8 +21,8 @@ class SitePublisher:
 
     kind = "site"
 
-    def __init__(self, store: Readable, folder: Path, logs_folder: Path) -> None:
-        self.writer = SiteWriter(store, folder, logs_folder)
+    def __init__(self, store: Readable, folder: Path, logs: Logs) -> None:
+        self.writer = SiteWriter(store, folder, logs)
         self._busy = anyio.Lock()
 
     async def publish(self, key: str, payload: Mapping[str, Any]) -> None:

@@ -11,7 +11,6 @@ from formicary.runner.core.errors import ERR_EXIT_CODE, NotFound
 from formicary.runner.core.execution import Attempt, Execution, TaskRun
 from formicary.runner.core.records import JobRequest
 from formicary.runner.core.states import TERMINAL, State
-from formicary.runner.queen.logs import log_path
 from formicary.site import explain, graph, timeline, times
 from formicary.site.logview import failing_lines, log_part
 from formicary.site.source import Source
@@ -80,7 +79,7 @@ def log(source: Source, task_execution_id: str) -> LogView:
         task=run.name,
         attempt=_attempt(source, execution, attempt),
         siblings=tuple(_attempt(source, execution, one) for one in run.attempts),
-        part=log_part(log_path(source.logs, attempt.id), ended=ended),
+        part=log_part(source.logs.find(attempt.id), ended=ended),
         ended=ended,
     )
 
@@ -243,7 +242,7 @@ def _failure(source: Source, execution: Execution | None, allowed: frozenset[str
     run, attempt = found or (None, None)
     if execution is None or run is None or attempt is None or run.name in allowed:
         return None
-    lines = failing_lines(log_path(source.logs, attempt.id))
+    lines = failing_lines(source.logs.find(attempt.id))
     return Failure(run.name, attempt.id if attempt.started_at else "", _message(attempt), lines)
 
 

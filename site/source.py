@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.records import JobRequest, Repository, Version
+from formicary.runner.core.refs import short
 from formicary.runner.core.states import State
+from formicary.runner.queen.logs import Logs
 from formicary.runner.store import Reader
 from formicary.site import explain, times
 from formicary.site.status import status
@@ -39,7 +40,7 @@ class Source:
     machine."""
 
     reader: Reader
-    logs: Path
+    logs: Logs
     sees: Callable[[Repository | None], bool]
     organization_id: str = "default"
     reason: Callable[[int], str] = _no_reason
@@ -88,7 +89,7 @@ class Source:
             status=status(request.state, request.error_code),
             title=title_of(request),
             event=request.event,
-            ref=short_ref(request.ref),
+            ref=short(request.ref),
             commit=request.commit[:9],
             created_at=request.created_at,
             started_at=request.started_at,
@@ -104,13 +105,6 @@ class Source:
             found = (one for one in self.reader.repositories() if one.organization_id == self.organization_id)
             self._repositories = {one.id: one for one in found}
         return self._repositories
-
-
-def short_ref(ref: str) -> str:
-    for prefix in ("refs/heads/", "refs/"):
-        if ref.startswith(prefix):
-            return ref.removeprefix(prefix)
-    return ref
 
 
 def title_of(request: JobRequest) -> str:

@@ -14,7 +14,7 @@ from formicary.runner.core.errors import NotFound
 from formicary.runner.core.execution import Execution
 from formicary.runner.core.logframes import parse
 from formicary.runner.core.records import JobRequest, Repository
-from formicary.runner.queen.logs import log_path
+from formicary.runner.queen.logs import Logs
 from formicary.runner.store import Reader
 from formicary.site import build, run
 from formicary.site.badge import badge
@@ -38,10 +38,10 @@ class Readable(Protocol):
 class SiteWriter:
     """Writes the site into `folder`. Blocking: call it on a thread. `publish` and the others return what they wrote."""
 
-    def __init__(self, store: Readable, folder: Path, logs_folder: Path, organization_id: str = "default") -> None:
+    def __init__(self, store: Readable, folder: Path, logs: Logs, organization_id: str = "default") -> None:
         self._store = store
         self._folder = folder
-        self._logs = logs_folder
+        self._logs = logs
         self._organization = organization_id
 
     def publish(self, request_id: int) -> list[Path]:
@@ -69,7 +69,8 @@ class SiteWriter:
                 self._request(batch, source, request)
             self._repository(batch, source, repository.name, jobs)
         self._top(batch, source)
-        self._sweep(source, keep, {path.split("/")[1] for path in batch.paths if path.startswith("logs/")})
+        logs = {path.split("/")[1] for path in batch.paths.keys() | batch.kept if path.startswith("logs/")}
+        self._sweep(source, keep, logs)
         return batch.write()
 
     def prune(self, request_ids: Iterable[int]) -> None:
@@ -101,9 +102,14 @@ class SiteWriter:
                 self._log(batch, source, execution, one, ended)
 
     def _log(self, batch: _Batch, source: Source, execution: Execution, one: str, ended: bool) -> None:
-        path = log_path(self._logs, one)
+        path = self._logs.path(one)
         if not path.exists():
-            return  # not begun, or deleted by retention: a page that is there already stays until `prune`
+            if (self._folder / Paths.log(one)).exists():
+                batch.kept.add(Paths.log(one))  # archived: its page is as it was
+                return
+            path = self._logs.find(one)
+            if not path.exists():
+                return  # not begun, or deleted by retention
         batch.page("log", Paths.log(one), lambda: run.log(source, one))
         if ended and path.stat().st_size <= RAW_LIMIT:
             batch.add(Paths.raw(one), lambda: _raw(path))
@@ -127,6 +133,7 @@ class _Batch:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.paths: dict[str, Callable[[], bytes]] = {}
+        self.kept: set[str] = set()
         self._dropped: set[str] = set()
 
     def add(self, path: str, make: Callable[[], bytes]) -> None:

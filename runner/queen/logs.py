@@ -1,7 +1,7 @@
 """The log files of attempts, append-only, one a task execution: `<logs>/<thousand>/<task execution id>.log` (D13).
 
 Appends name their offset, so a chunk that comes twice or late changes nothing. Written through to the kernel, not
-fsynced: a power cut may cost log, never state.
+fsynced: a power cut may cost log, never state. Logs that were archived are read from a copy that is brought back.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from formicary.runner.artifacts import ObjectStore
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.logframes import Frame, parse
+from formicary.runner.queen.shelf import Shelf
 
 _ID: Final = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 _OPEN_FILES: Final = 64
@@ -30,13 +32,24 @@ def log_path(folder: Path, task_execution_id: str) -> Path:
 
 
 class Logs:
-    def __init__(self, folder: Path) -> None:
+    """`archive` is where logs go, in the end, and come back from; it holds nothing else."""
+
+    def __init__(self, folder: Path, archive: ObjectStore | None = None) -> None:
         self.folder = folder
+        self.shelf = Shelf(archive, folder) if archive is not None else None
         self._open: dict[str, tuple[int, int]] = {}  # id -> (file descriptor, size)
 
     def path(self, task_execution_id: str) -> Path:
         """Where the log of this task execution is. Raises NotFound for what is no such id."""
         return log_path(self.folder, task_execution_id)
+
+    def find(self, task_execution_id: str) -> Path:
+        """Where the log can be read, by whoever has a thread to wait in: an archived one is brought back first. There
+        need be none. Raises NotFound, and WorldError or SetupError where the archive does not answer."""
+        path = self.path(task_execution_id)
+        if self.shelf is not None and not path.exists():
+            return self.shelf.bring(path) or path
+        return path
 
     def append(self, task_execution_id: str, offset: int, data: bytes) -> int:
         """Write what is new of `data`; returns the size now. A gap is not written: the writer goes on from the size."""
@@ -71,9 +84,10 @@ class Logs:
             return 0
 
     def read(self, task_execution_id: str, offset: int = 0, limit: int = _READ) -> bytes:
-        """Up to `limit` framed bytes from `offset`; empty where the log ends (or there is none)."""
+        """Up to `limit` framed bytes from `offset`; empty where the log ends (or there is none). Call `find` in a
+        thread before, if it may have been archived."""
         try:
-            with open(self.path(task_execution_id), "rb") as file:
+            with open(self.find(task_execution_id), "rb") as file:
                 file.seek(offset)
                 return file.read(limit)
         except FileNotFoundError:
@@ -94,10 +108,18 @@ class Logs:
                 continue
             offset, limit = end, _READ
 
+    def written_before(self, moment: float) -> Iterator[Path]:
+        """The files of logs that lie here and were not written since."""
+        for path in self.folder.glob("[0-9]*/*.log"):
+            if _ID.fullmatch(path.stem) and path.stat().st_mtime < moment:
+                yield path
+
     def delete(self, task_execution_id: str) -> None:
         self.close(task_execution_id)
         path = self.path(task_execution_id)
         path.unlink(missing_ok=True)
+        if self.shelf is not None:
+            self.shelf.delete(path)
         try:
             path.parent.rmdir()
         except OSError:

@@ -11,7 +11,7 @@ from formicary.runner.core.definition import JobDefinition, Param, Target, TaskD
 from formicary.runner.core.execution import ArtifactRef, Attempt, Execution, Plan, TaskRun
 from formicary.runner.core.records import Artifact, Definition, NewRequest, Repository, SyncState, Version
 from formicary.runner.core.states import State
-from formicary.runner.queen.logs import log_path
+from formicary.runner.queen.logs import Logs
 from formicary.runner.store.sqlite import open_store
 from formicary.site.source import Source
 from formicary.site.writer import SiteWriter
@@ -36,7 +36,7 @@ class Nest:
 
     def __post_init__(self):
         self.store = open_store(self.folder / "data", clock=self.clock)
-        self.logs = self.folder / "data" / "logs"
+        self.logs = Logs(self.folder / "data" / "logs")
         self.site = self.folder / "site"
         self.writer = SiteWriter(self.store, self.site, self.logs)
 
@@ -118,7 +118,7 @@ class Nest:
         return await self.store.write(begin)
 
     def log(self, task_execution_id, *frames, at=START):
-        path = log_path(self.logs, task_execution_id)
+        path = self.logs.path(task_execution_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         moment = at
         with path.open("ab") as file:

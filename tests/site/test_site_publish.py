@@ -8,16 +8,19 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from formicary.runner.artifacts.directory import DirectoryStore
 from formicary.runner.core.definition import JobDefinition, Param, TaskDefinition
 from formicary.runner.core.execution import ArtifactRef, Attempt, TaskRun
 from formicary.runner.core.records import Artifact, SyncState
 from formicary.runner.core.states import State
+from formicary.runner.queen.shelf import Shelf
 from formicary.runner.queen.told import Moment
 from formicary.site import build, writer
 from formicary.site.badge import badge
-from formicary.site.links import StaticLink, slug
+from formicary.site.links import Paths, StaticLink, slug
 from formicary.site.publish import SitePublisher, site_effect
 from formicary.site.render import render
+from formicary.site.writer import SiteWriter
 
 ONE = JobDefinition(job_type="ci", tasks=(TaskDefinition(task_type="test"),))
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}\x1b[31m\u202e"
@@ -324,3 +327,20 @@ async def test_a_jobs_url_is_a_link_if_it_is_one(nest, url, shown):
     page = render("job", build.job(source, repository.name, "ci"), StaticLink("job.html", lambda _: True))
     assert ('rel="noopener' in page) is shown
     assert "javascript:" not in page
+
+
+async def test_archived_logs_keep_their_pages(nest, make_attempt, tmp_path):
+    """A page that is there stays as it is; in a new folder it is made from the archive."""
+    nest.logs.shelf = Shelf(DirectoryStore(tmp_path / "archive"), nest.logs.folder)
+    await simple(nest, await nest.definition(await nest.repository()), make_attempt)
+    (path,) = nest.logs.folder.rglob("*.log")
+    nest.writer.publish_all()
+    page, raw = nest.site / Paths.log(path.stem), nest.site / Paths.raw(path.stem)
+    before = page.read_bytes(), raw.read_bytes()
+    nest.logs.shelf.put(path)
+    nest.writer.publish_all()
+    assert (page.read_bytes(), raw.read_bytes()) == before
+    assert not (nest.logs.folder / "brought").exists(), "nothing was fetched for it"
+    SiteWriter(nest.store, tmp_path / "other", nest.logs).publish_all()
+    again = tmp_path / "other" / Paths.log(path.stem), tmp_path / "other" / Paths.raw(path.stem)
+    assert tuple(one.read_bytes() for one in again) == before

@@ -124,6 +124,7 @@ def _execution(call: Call, request: JobRequest, execution_id: int | None) -> Exe
 async def log(call: Call) -> Response:
     task_execution_id, query = call.text("execution"), call.query
     request = _request_of_log(call, task_execution_id)
+    await anyio.to_thread.run_sync(call.door.queen.logs.find, task_execution_id)  # an archived one is brought here
     if query.follow and call.request.method == "HEAD":
         return Response(media_type=EventStream.media_type)
     if query.follow:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
@@ -17,6 +16,7 @@ from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import JobRequest, Repository, Role, Version
 from formicary.runner.queen.ask import Ask
 from formicary.runner.queen.changes import Changes
+from formicary.runner.queen.logs import Logs
 from formicary.runner.store import Reader
 from formicary.site.source import Source
 from formicary.webhook.caller import Caller, caller_of
@@ -53,7 +53,7 @@ class PagesContext:
     request waits for; `definition_of` reads a version's text. Streams end when `closing` is set."""
 
     store: Readable
-    logs_folder: Path
+    logs: Logs
     changes: Changes
     why: Callable[[int], str] = _silent
     submit: Submit | None = None
@@ -75,7 +75,7 @@ class PagesContext:
 
         return Source(
             self.store.read(),
-            self.logs_folder,
+            self.logs,
             sees,
             organization_id=caller.organization_id,
             reason=self._reason,

@@ -34,7 +34,7 @@ def page_routes(door: Door) -> list[BaseRoute]:
     return routes(
         PagesContext(
             store=door.store,
-            logs_folder=door.queen.logs.folder,
+            logs=door.queen.logs,
             changes=door.queen.changes,
             why=door.queen.why,
             submit=door.queen.submit,
@@ -169,7 +169,7 @@ async def _static(request: Request) -> Response:
 
 def _badge(context: PagesContext, request: Request) -> Response:
     """Of a public repository for everybody; of another one only for who may see it."""
-    source = Source(context.store.read(), context.logs_folder, public)
+    source = Source(context.store.read(), context.logs, public)
     if source.named(request.path_params["repository"]) is None and caller_of(request):
         source = context.source(request)
     owner = source.named(request.path_params["repository"])

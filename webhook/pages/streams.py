@@ -13,7 +13,6 @@ from starlette.requests import Request
 
 from formicary.runner.core.states import TERMINAL
 from formicary.runner.queen.changes import Change, Subscription
-from formicary.runner.queen.logs import log_path
 from formicary.site import run
 from formicary.site.logtail import Cursor, began, read_on
 from formicary.site.logview import Item, Opened, Shaper, Shown
@@ -85,7 +84,7 @@ async def tail(context: PagesContext, request: Request) -> EventStream:
     """The lines behind `from` (or behind the last event that the browser has): `lines`, `group`, `endgroup`, `end`."""
     task_execution_id: str = request.path_params["task_execution_id"]
     await anyio.to_thread.run_sync(_must_see, context, request, task_execution_id)
-    path = log_path(context.logs_folder, task_execution_id)
+    path = await anyio.to_thread.run_sync(context.logs.find, task_execution_id)
     cursor = Cursor.parse(request.headers.get("last-event-id") or request.query_params.get("from", ""))
 
     async def produce(write: Write) -> None:
