@@ -70,9 +70,10 @@ def _door(house: House, settings: Settings, url: str, port: int) -> Door:
         queen=house.queen,
         reconciler=house.reconciler,
         objects=house.objects,
+        secrets=house.queen.secrets,
         data=settings.data,
         mask=house.queen.mask,
-        forge_secret=hook_secret_of(settings),
+        forge_secret=hook_secret_of(settings, stored=house.queen.secrets.credential),
         default_secrets=_default_secrets(settings),
         settings=DoorSettings(
             url=url, host=settings.host, port=port, scheme=settings.scheme, download_links=settings.download_links
@@ -101,6 +102,8 @@ def _welcome(house: House, door: Door, for_hooks: socket.socket | None, say: Any
     if for_hooks is not None:
         say(f"  hooks     {reachable(settings.scheme, *for_hooks.getsockname()[:2])}/hooks/…, nothing else")
     say(f"  log in    {door.login_link()}  (works once, for ten minutes)")
+    if complaint := house.queen.secrets.complaint():
+        say(f"  secrets   {complaint}")
     if settings.host not in LOOPBACK and settings.tls_cert is None:
         say(f"  note      {settings.host} can be reached from outside this machine, without TLS")
 

@@ -22,9 +22,21 @@ PREFIX: Final = "FORMICARY_"
 ROOT_DATA: Final = Path("/var/lib/formicary")
 DEFAULT_PORT: Final = 7777
 
-#: Variables that begin like a setting and are none: what tasks see, and what the other commands and the tests read.
+#: Variables that begin like a setting and are none: what tasks see, what the other commands and the tests read, and the
+#: master key.
 NOT_SETTINGS: Final = frozenset(
-    f"{PREFIX}{name}" for name in ["OUTPUT", "WORKSPACE", "TASK_EXECUTION_ID", "TOKEN", "SERVER", "DEBUG", "REQUIRE"]
+    f"{PREFIX}{name}"
+    for name in [
+        "OUTPUT",
+        "WORKSPACE",
+        "TASK_EXECUTION_ID",
+        "TOKEN",
+        "SERVER",
+        "DEBUG",
+        "REQUIRE",
+        "MASTER_KEY",
+        "MASTER_KEY_FILE",
+    ]
 )
 
 

@@ -20,6 +20,7 @@ from formicary.webhook.api import (
     outbox,
     repositories,
     requests,
+    secrets,
     tasks,
     tokens,
 )
@@ -37,6 +38,7 @@ _DESCRIBED: Final = (
     *repositories.OPERATIONS,
     *artifacts.OPERATIONS,
     *tokens.OPERATIONS,
+    *secrets.OPERATIONS,
     *deliveries.OPERATIONS,
     *outbox.OPERATIONS,
     *ants.OPERATIONS,

@@ -17,6 +17,7 @@ from formicary.runner.core.records import JobRequest, Repository
 from formicary.runner.queen.ask import Ask
 from formicary.runner.queen.changes import Changes
 from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.secrets import Secrets
 from formicary.runner.store import Store
 from formicary.webhook.codes import LoginCodes
 from formicary.webhook.rawlog import RawLogs
@@ -60,9 +61,11 @@ class Queen(Protocol):
 
 
 class Reconciler(Protocol):
-    """`wake` asks for a look soon and returns at once; `sync` looks now and returns the repository after it; `remove`
-    watches it no longer."""
+    """`add` watches a repository (id 0) or takes over its new settings, SetupError where there is none; `wake` asks for a
+    look soon and returns at once; `sync` looks now and returns the repository after it; `remove` watches it no
+    longer."""
 
+    async def add(self, repository: Repository) -> Repository: ...
     def wake(self, repository_id: int) -> None: ...
     async def sync(self, repository_id: int) -> Repository: ...
     async def remove(self, repository_id: int) -> None: ...
@@ -99,6 +102,7 @@ class Door:
     queen: Queen
     reconciler: Reconciler
     objects: ObjectStore
+    secrets: Secrets
     data: Path
     settings: Settings
     pages: Sequence[BaseRoute] = ()

@@ -108,6 +108,17 @@ class Secrets:
                 f"set it anew, and look who can write the database"
             ) from error
 
+    def complaint(self) -> str:
+        """What is wrong with the key, as a sentence for the operator; empty if nothing is. Makes no key."""
+        keys = self._store.read().secret_keys()
+        if not keys:
+            return ""
+        try:
+            _only_key(self._key(keys), keys)
+        except SetupError as error:
+            return str(error)
+        return ""
+
     # Changes
 
     async def put(self, secret: Secret, value: str) -> tuple[Secret, bool]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from formicary.cli.masterkey import MasterKey
 from formicary.runner.artifacts.directory import DirectoryStore
 from formicary.runner.core.definition import JobDefinition, TaskDefinition
 from formicary.runner.core.errors import Conflict, RequestRefused
@@ -17,6 +18,7 @@ from formicary.runner.core.records import Definition, NewRequest, Repository, Ro
 from formicary.runner.core.states import TERMINAL, State
 from formicary.runner.queen.changes import Changes
 from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.secrets import Secrets
 from formicary.runner.store.sqlite import open_store
 from formicary.webhook.app import build_app
 from formicary.webhook.caller import digest_of, new_token
@@ -96,6 +98,11 @@ class FakeReconciler:
     store: object
     woken: list = field(default_factory=list)
 
+    async def add(self, repository):
+        if not repository.path:
+            repository = repository.model_copy(update={"path": f"/mirrors/{repository.name}.git"})
+        return await self.store.write(lambda tx: tx.put_repository(repository))
+
     def wake(self, repository_id):
         self.woken.append(repository_id)
 
@@ -131,6 +138,7 @@ def door(store, queen, data) -> Door:
         queen=queen,
         reconciler=FakeReconciler(store),
         objects=DirectoryStore(data / "artifacts"),
+        secrets=Secrets(store, MasterKey(data, {})),
         data=data,
         settings=Settings(url=BASE, host="127.0.0.1", port=7777),
     )
