@@ -10,6 +10,7 @@ import click
 from formicary.cli.client import REQUESTS, Api, Json, connected
 from formicary.cli.format import COLOURS, age, as_json, one_line, state, table, took
 from formicary.cli.params import REQUEST
+from formicary.runner.core.refs import short
 
 RUNNING: Final = ("READY", "STARTED", "EXECUTING")
 WAITING: Final = ("PENDING", "PAUSED", "MANUAL_APPROVAL_REQUIRED")
@@ -78,8 +79,7 @@ def _ended(one: Json) -> tuple[str, ...]:
 
 
 def _ref(one: Json) -> str:
-    ref = one["ref"].removeprefix("refs/heads/").removeprefix("refs/tags/")
-    return one_line(" ".join(part for part in (ref, one["commit"][:10]) if part))
+    return one_line(" ".join(part for part in (short(one["ref"]), one["commit"][:10]) if part))
 
 
 def _details_lines(found: Json) -> Iterator[str]:
