@@ -161,14 +161,14 @@ def _host(url: httpx.URL) -> str:
 class GuardedTransport(httpx.AsyncBaseTransport):
     """httpx's own transport behind a guard. Connections are not kept, for the next request is judged anew.
 
-    TLS and the header Host see the name, the connection sees the address. No proxy is asked. Raises AddressRefused and
-    WorldError as `Guard.addresses` does, httpx's errors as usual.
+    TLS and the header Host see the name, the connection sees the address. No proxy is asked. The certificates of
+    SSL_CERT_FILE count. Raises AddressRefused and WorldError as `Guard.addresses` does, httpx's errors as usual.
     """
 
     def __init__(self, guard: Guard, *, verify: ssl.SSLContext | bool = True) -> None:
         self._guard = guard
         limits = httpx.Limits(max_keepalive_connections=0)
-        self._inner = httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits)
+        self._inner = httpx.AsyncHTTPTransport(verify=verify, limits=limits)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         name = request.url.raw_host.decode("ascii", "replace")
@@ -194,7 +194,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 def guarded_client(
-    guard: Guard, *, timeout: float, verify: bool | str = True, follow: bool = False
+    guard: Guard, *, timeout: float, verify: ssl.SSLContext | bool = True, follow: bool = False
 ) -> httpx.AsyncClient:
     """A client for addresses that are not the operator's. `follow`: redirects too, each judged like the first URL."""
     return httpx.AsyncClient(

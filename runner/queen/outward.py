@@ -1,0 +1,103 @@
+"""What is known of a request when something of it is told outside: its definition, the registered one, and its secrets.
+
+Blocking; publishers run these in a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from formicary.runner.core.definition import Hook, JobDefinition
+from formicary.runner.core.errors import DefinitionError, SetupError, Undeliverable
+from formicary.runner.core.names import fill, secrets_in
+from formicary.runner.core.records import JobRequest, Version
+from formicary.runner.publish.webhook import Ready
+from formicary.runner.queen.orders import render_plan
+from formicary.runner.queen.secrets import Secrets
+from formicary.runner.store import Reader, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Outward:
+    store: Store
+    secrets: Callable[[], Secrets]
+    clock: Callable[[], float]
+    url: str = ""
+
+    def hook(self, payload: Mapping[str, Any]) -> Ready | None:
+        """Where the event of an entry goes, with its secrets; None where request or hook are gone. Raises
+        Undeliverable."""
+        reader = self.store.read()
+        request = reader.request(int(payload["event"]["request_id"]))
+        if request is None:
+            return None
+        hook = _hook_of(self.job(reader, request), str(payload["task"]))
+        if hook is None:
+            return None
+        values = self.values(reader, request, f"the webhook of `{request.job_type}`", hook)
+        filled = Hook(
+            url=fill(hook.url, values),
+            headers={fill(name, values): fill(text, values) for name, text in hook.headers.items()},
+            query={fill(name, values): fill(text, values) for name, text in hook.query.items()},
+        )
+        return Ready(filled, tuple(values.values()))
+
+    def job(self, reader: Reader, request: JobRequest) -> JobDefinition:
+        """The definition as this request's execution follows it, or would. Raises Undeliverable."""
+        plan = reader.plan(request.execution_id) if request.execution_id is not None else None
+        if plan is not None:
+            return plan.definition
+        version = reader.version(request.version_id)
+        assert version is not None, "a request's version is never deleted before it"
+        return self.rendered(reader, request, version)
+
+    def registered(self, reader: Reader, request: JobRequest) -> JobDefinition | None:
+        """The tracked branch's definition of the request's job, with this request's names; None where there is none
+        of its repository. Raises Undeliverable."""
+        version = registered_version(reader, request)
+        return self.rendered(reader, request, version) if version else None
+
+    def rendered(self, reader: Reader, request: JobRequest, version: Version) -> JobDefinition:
+        """A text with the names of this request. Raises Undeliverable."""
+        own = reader.secret_params(request.id) if request.has_secrets else {}
+        try:
+            seen = self.secrets().seen_by(request)
+            return render_plan(request, version, own, self.clock(), self.url, seen).definition
+        except DefinitionError as error:
+            raise Undeliverable(f"the definition cannot be read for this request: {error}") from error
+
+    def values(self, reader: Reader, request: JobRequest, what: str, *texts: Any) -> dict[str, str]:
+        """The values of the secrets that these texts name. Raises Undeliverable where this request sees one not."""
+        names = secrets_in(*texts)
+        if not names:
+            return {}
+        own = reader.secret_params(request.id) if request.has_secrets else {}
+        try:
+            values = {**self.secrets().values_of(request, names), **{name: own[name] for name in names & own.keys()}}
+        except (SetupError, DefinitionError) as error:
+            raise Undeliverable(f"{what} needs a secret: {error}") from error
+        missing = sorted(names - values.keys())
+        if missing:
+            raise Undeliverable(
+                f"{what} needs the secret `{missing[0]}`, which this request does not see: secret parameters are "
+                "forgotten at its end, and untrusted requests see no secrets at all"
+            )
+        return values
+
+
+def registered_version(reader: Reader, request: JobRequest) -> Version | None:
+    """The version of the registered definition of the request's own repository."""
+    found = reader.definition_named(
+        request.job_type, repository_id=request.repository_id, organization_id=request.organization_id
+    )
+    if found is None or found.repository_id != request.repository_id or found.version_id is None:
+        return None
+    return reader.version(found.version_id)
+
+
+def _hook_of(job: JobDefinition, task: str) -> Hook | None:
+    if not task:
+        return job.webhook
+    return next((one.webhook for one in job.tasks if one.task_type == task), None)
