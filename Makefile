@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --quiet pyproject.toml
 
-.PHONY: help venv demo test lint soak bench dist docs lock clean
+.PHONY: help venv doubles demo test lint soak bench dist docs lock clean
 
 help:
 	@echo "make demo    see a commit run, on this machine (KEEP=1 goes on serving)"
@@ -18,6 +18,7 @@ help:
 	@echo "make dist    the wheel and the source archive, in dist/"
 	@echo "make docs    the parts of docs/ that are made from the program"
 	@echo "make venv    only the environment"
+	@echo "make doubles what tests of forges check requests with; needs npm"
 	@echo "make lock    choose and lock newer versions"
 	@echo "make clean   delete what was made"
 
@@ -33,6 +34,16 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
+
+# Only the descriptions that are used are kept: the package has many, and they are large.
+doubles: $(VENV)/doubles/.ready
+
+$(VENV)/doubles/.ready: tests/doubles/package.json tests/doubles/package-lock.json | $(READY)
+	@mkdir -p $(VENV)/doubles
+	@cp $^ $(VENV)/doubles
+	@npm ci --prefix $(VENV)/doubles --ignore-scripts --no-audit --no-fund --silent
+	@find $(VENV)/doubles/node_modules/@octokit/openapi/generated -type f ! -name api.github.com.json -delete
+	@touch $@
 
 demo: $(READY)
 	@$(BIN)/python examples/demo/demo.py

@@ -96,7 +96,7 @@ class GitHub:
     def _create(self, client: Github, path: str, repository: Repository, status: Status) -> str:
         """Post it; where the repository is now if GitHub says that it was renamed, else nothing."""
         from github.Commit import Commit
-        from github.GithubException import GithubException
+        from github.GithubException import BadAttributeException, GithubException
         from requests.exceptions import RequestException
 
         attributes = {"url": f"{path}/commits/{status.commit}", "sha": status.commit}
@@ -112,7 +112,7 @@ class GitHub:
             ) from error
         except RequestException as error:
             raise WorldError(f"{_host(repository)} cannot be reached ({_cause(error)})") from error
-        except (ValueError, AssertionError) as error:
+        except (ValueError, TypeError, AssertionError, BadAttributeException) as error:
             raise WorldError(
                 f"{_host(repository)} answered what GitHub does not answer: {one_line(str(error))}"
             ) from error

@@ -6,12 +6,15 @@ import subprocess
 from pathlib import Path
 
 import buckets
+import forges
 import yaml
 
 PARTS = {
     "git": lambda: shutil.which("git"),
+    "ssh": lambda: shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"),
     "root": lambda: os.geteuid() == 0,
     "s3": buckets.weed,
+    "prism": forges.prism,
     "chromium": lambda: any(
         path and Path(path).exists()
         for path in (os.environ.get("FORMICARY_CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser")
@@ -42,7 +45,7 @@ def test_ci_run_fails_where_the_tests_fail(root, tmp_path):
     (tmp_path / ".ci").mkdir()
     (tmp_path / ".ci" / "run").write_bytes((root / ".ci" / "run").read_bytes())
     (tmp_path / "Makefile").write_text(
-        "venv lint:\n\t@true\ntest:\n\t@echo '1 failed, 2 passed in 0.5s'; echo noise; exit 3\n"
+        "venv doubles lint:\n\t@true\ntest:\n\t@echo '1 failed, 2 passed in 0.5s'; echo noise; exit 3\n"
     )
     chromium = tmp_path / "chromium"
     chromium.write_text("#!/bin/sh\n")
