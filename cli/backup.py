@@ -10,20 +10,27 @@ from typing import Final
 import click
 
 from formicary.cli.format import as_json, progress
-from formicary.cli.settings import read_settings
+from formicary.cli.masterkey import MasterKey
+from formicary.cli.settings import Settings, read_settings
 from formicary.runner.core.errors import SetupError
 from formicary.runner.queen.archive import Manifest
 from formicary.runner.queen.backup import PARTS, Backup, back_up
 from formicary.site.times import size
 
 _OWN_NAME: Final = re.compile(r"formicary-\d{8}T\d{6}Z\.tar\.gz")
-#: What is never in a backup, and what that means.
-LEFT_OUT: Final = {
-    "master.key": "without the master key the secrets in it cannot be read: keep a copy of {data}/master.key elsewhere",
-    "admin.token": "the first start after a restore makes a new one",
-    "hooks": "after a restore, formicary hook install makes new secrets for the hooks of commits",
-    "settings": "keep a copy of formicary.toml and of the service's environment",
-}
+_BUCKET: Final = "they are in the bucket, and stay there: let the bucket keep what is deleted for as long as backups"
+
+
+def left_out(settings: Settings) -> dict[str, str]:
+    """What is never in a backup, and what that means."""
+    key = MasterKey(settings.data).place
+    never = {
+        "master.key": f"without the master key the secrets in it cannot be read: keep a copy of {key} elsewhere",
+        "admin.token": "the first start after a restore makes a new one",
+        "hooks": "after a restore, formicary hook install makes new secrets for the hooks of commits",
+        "settings": "keep a copy of formicary.toml and of the service's environment",
+    }
+    return never | ({"artifacts": _BUCKET, "archived logs": _BUCKET} if settings.artifacts else {})
 
 
 @click.command(short_help="Save all that the data folder holds, while a server runs.")
@@ -45,18 +52,19 @@ def command(to: Path | None, keep: int | None, data: Path | None, json_wanted: b
       formicary backup --to /backup --keep 14
       formicary backup --to /backup/state.tar.gz --no-logs --no-artifacts
     """
-    folder = read_settings({"data": data}).data
+    settings = read_settings({"data": data})
     target = _target(to or Path.cwd())
     if keep and not _OWN_NAME.fullmatch(target.name):
         raise SetupError("--keep deletes older backups of a folder; name a folder with --to")
     with progress("backing up") as say:
-        made = back_up(folder, target, [part for part in PARTS if wanted[part]], say)
+        parts = [part for part in PARTS if wanted[part] and (part == "logs" or not settings.artifacts)]
+        made = back_up(settings.data, target, parts, say)
     gone = _rotate(target.parent, keep) if keep else []
-    left_out = {name: why.format(data=folder) for name, why in LEFT_OUT.items()}
+    never = left_out(settings)
     if json_wanted:
-        click.echo(as_json(_as_json(made, gone, left_out)))
+        click.echo(as_json(_as_json(made, gone, never)))
     else:
-        _say(made, gone, left_out)
+        _say(made, gone, never)
     for lost in made.manifest.lost.values():
         click.echo(f"warning: the bytes of {lost} are not there or damaged in the data folder already", err=True)
 
@@ -89,20 +97,20 @@ def inside(manifest: Manifest, requests: int) -> str:
     return ", ".join(found)
 
 
-def _say(made: Backup, gone: list[Path], left_out: dict[str, str]) -> None:
+def _say(made: Backup, gone: list[Path], never: dict[str, str]) -> None:
     manifest = made.manifest
     click.echo(f"{made.path} ({size(made.size)}): {inside(manifest, made.requests)}")
     without = [part for part in PARTS if part not in manifest.parts]
     if without:
         click.echo(f"without {' and '.join(without)}")
     click.echo("not inside, and never:")
-    for name, why in left_out.items():
-        click.echo(f"  {name:<12} {why}")
+    for name, why in never.items():
+        click.echo(f"  {name:<14} {why}")
     if gone:
         click.echo(f"deleted older backups: {', '.join(path.name for path in gone)}")
 
 
-def _as_json(made: Backup, gone: list[Path], left_out: dict[str, str]) -> dict[str, object]:
+def _as_json(made: Backup, gone: list[Path], never: dict[str, str]) -> dict[str, object]:
     manifest = made.manifest
     return {
         "file": str(made.path),
@@ -115,5 +123,5 @@ def _as_json(made: Backup, gone: list[Path], left_out: dict[str, str]) -> dict[s
         "files": len(manifest.files),
         "lost": list(manifest.lost.values()),
         "deleted": [str(path) for path in gone],
-        "not_inside": left_out,
+        "not_inside": never,
     }

@@ -17,12 +17,18 @@ from formicary.runner.store.schema import VERSION, refuse_newer, version_of
 
 #: Pages that are copied at a time; between them the progress is said.
 PAGES: Final = 2048
+#: Ids that are left out by a restore: more than are used between two backups.
+GAP: Final = 100_000
 
 _ATTEMPTS: Final = """
 SELECT json_extract(attempt.value, '$.id'), executions.ended_at IS NULL
 FROM executions, json_each(executions.body, '$.tasks') AS task, json_each(task.value, '$.attempts') AS attempt
 ORDER BY executions.id"""
 _OBJECTS: Final = "SELECT digest, max(size) FROM artifacts WHERE digest <> '' GROUP BY digest ORDER BY min(id)"
+_SEQUENCES_OF_ALL: Final = """
+INSERT INTO sqlite_sequence (name, seq)
+SELECT name, 0 FROM sqlite_master
+WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%' AND name NOT IN (SELECT name FROM sqlite_sequence)"""
 _NAMERS: Final = "SELECT id, name, request_id FROM artifacts WHERE digest = ? ORDER BY id LIMIT 1"
 
 
@@ -108,9 +114,14 @@ def forget(folder: Path, digests: Iterable[str]) -> None:
 
 
 def begin_anew(folder: Path, now: float) -> None:
-    """Raise the epoch of a copy that is restored above that of every queen that has served the original.
+    """Make a copy that is restored a new beginning: no epoch and no id of it was used by the original since.
 
-    Each start raises it by one; the seconds since 1970 are more than all starts, and later at the next restore.
+    Each start of a queen raises the epoch by one; the seconds since 1970 are more than all starts, and later at the
+    next restore. Ids go on GAP further: logs, bytes, links and hooks outside are filed under those that came between.
     """
     with closing(open_writer(folder)) as connection:
+        connection.execute("BEGIN")
         connection.execute("UPDATE store SET epoch = max(epoch + 1, ?) WHERE id = 1", (int(now),))
+        connection.execute(_SEQUENCES_OF_ALL)
+        connection.execute("UPDATE sqlite_sequence SET seq = seq + ?", (GAP,))
+        connection.execute("COMMIT")

@@ -29,6 +29,18 @@ def test_it_says_what_is_not_inside_and_what_that_means(formicary, data, folder)
         assert word in said.out
 
 
+def test_artifacts_in_a_bucket_stay_there_and_that_is_said(formicary, data, folder, monkeypatch):
+    monkeypatch.setenv("FORMICARY_ARTIFACTS", "s3://bucket/ci?endpoint=127.0.0.1:1&secure=false")
+    said = json.loads(formicary("backup", "--data", data, "--to", folder, "--caches", "--json").out)
+    assert said["parts"] == ["logs"]
+    assert "in the bucket" in said["not_inside"]["artifacts"]
+
+
+def test_the_master_key_is_named_by_its_place(formicary, data, folder, monkeypatch):
+    monkeypatch.setenv("FORMICARY_MASTER_KEY_FILE", "/run/secrets/formicary")
+    assert "keep a copy of /run/secrets/formicary elsewhere" in formicary("backup", "--data", data, "--to", folder).out
+
+
 def test_the_newest_are_kept(formicary, data, folder):
     """What has another name is nobody's backup, and stays."""
     old = [folder / f"formicary-2026010{day}T000000Z.tar.gz" for day in range(1, 6)]

@@ -112,6 +112,25 @@ async def test_the_epoch_of_a_restored_copy_is_above_all_others(world, into):
         store.close()
 
 
+async def test_no_id_of_a_restored_copy_was_used_since(world, into):
+    """Logs, bytes and links outside are filed under ids: those of the original after the copy are left out."""
+    snapshot.copy(world.folder, into, nothing)
+    late = await world.run()
+    snapshot.begin_anew(into, 5.0)
+    store = open_store(into)
+    try:
+        again = await store.write(lambda tx: tx.create_request(world.new()))
+        execution = await store.write(
+            lambda tx: tx.create_execution(again[0].id, world.one_task(again[0].id), world.plan)
+        )
+        assert again[0].id == snapshot.GAP + 1 > late.id
+        assert execution.id == snapshot.GAP + 1
+        version = await store.write(lambda tx: tx.put_version(world.some_version(digest="d2")))
+        assert version.id == world.version_id + snapshot.GAP + 1
+    finally:
+        store.close()
+
+
 def test_folders_that_have_nothing_to_copy(tmp_path, into):
     with pytest.raises(SetupError, match="no Formicary data"):
         snapshot.copy(tmp_path, into, nothing)
