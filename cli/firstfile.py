@@ -14,6 +14,7 @@ HEAD: Final = """\
 # Made by `formicary init`; it is yours now. Run it as it stands: formicary run
 # Beside `push` there is `cron_trigger`, and much else: see docs/language.md of Formicary.
 """
+JOB: Final = "ci"
 HELLO: Final = 'echo "Hello from commit $GitCommitID"'
 
 _PLAIN: Final = re.compile(r"(?!.*(?:: | #|:$))[A-Za-z./][ -~]*(?<! )")
@@ -22,7 +23,7 @@ _TEMPLATE: Final = re.compile(r"\{[{%#]")
 
 def text_of(finds: Sequence[Find]) -> str:
     """One job: one task where one thing was found (or none), else a task for each."""
-    lines = [HEAD.rstrip("\n"), "job_type: ci", "triggers:", "  push: {}"]
+    lines = [HEAD.rstrip("\n"), f"job_type: {JOB}", "triggers:", "  push: {}"]
     if not finds:
         lines += ["# Nothing here told how this project is tested: say it in place of this line.", f"script: {HELLO}"]
     elif len(finds) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Final
 
 import click
 
-from formicary.cli.firstfile import text_of
+from formicary.cli.firstfile import JOB, text_of
 from formicary.cli.languages import look
 from formicary.cli.project import READ, Find, Folder
 from formicary.runner.core.errors import Conflict, SetupError
@@ -22,6 +23,7 @@ FILE: Final = "ci.yml"
 MOST_FILES: Final = 20_000
 MOST_BYTES: Final = 1 << 20
 DEEPEST: Final = 4
+_OURS: Final = re.compile(rf"^job_type:[ \t]+[\"']?{JOB}[\"']?[ \t]*(?:#.*)?$", re.M)
 _LEFT_OUT: Final = frozenset({"node_modules", "__pycache__", "venv", "target", "vendor"})
 
 
@@ -53,10 +55,12 @@ def _lying(top: Path) -> Iterator[str]:
         here = Path(folder).relative_to(top)
         deeper = len(here.parts) < DEEPEST - 1
         below[:] = sorted(one for one in below if deeper and not one.startswith(".") and one not in _LEFT_OUT)
-        yield from ((here / name).as_posix() for name in sorted(names))
+        yield from ((here / name).as_posix() for name in sorted(names) if (top / here / name).is_file())
 
 
 def _text(path: Path) -> str:
+    if not path.is_file():  # a pipe would keep us waiting
+        return ""
     try:
         with open(path, "rb") as file:
             return file.read(MOST_BYTES).decode("utf-8", "replace")
@@ -72,6 +76,10 @@ def write(top: Path, text: str, *, force: bool) -> Path:
         names = ", ".join(str(path.relative_to(top)) for path in there)
         what = "--force writes it anew" if target in there else f"--force writes {FOLDER}/{FILE} beside it"
         raise Conflict(f"there is {names} already; {what}, --stdout shows what would be written")
+    for path in there:
+        if path != target and _OURS.search(_text(path)):
+            name = path.relative_to(top)
+            raise Conflict(f"{name} has a job called `{JOB}` already; delete it, or give that one another job_type")
     try:
         target.parent.mkdir(exist_ok=True)
         fresh = target.with_name(f".{FILE}.new")
