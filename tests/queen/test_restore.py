@@ -3,8 +3,13 @@
 import gzip
 import io
 import json
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import tarfile
+import time
 
 import pytest
 from backups import WHOLE, say
@@ -185,6 +190,30 @@ async def test_folders_that_are_not_restored_to(kept, backup, tmp_path):
     (tmp_path / "empty").mkdir()
     restore(made.path, tmp_path / "empty", say)
     assert (tmp_path / "empty" / FILE_NAME).is_file()
+
+
+KILLED = """\
+import os, signal, sys
+from pathlib import Path
+from formicary.runner.queen import restore
+def die(folder, now):
+    os.kill(os.getpid(), signal.SIGKILL)
+restore.snapshot.begin_anew = die
+restore.restore(Path(sys.argv[1]), Path(sys.argv[2]), lambda words: None)
+"""
+
+
+def test_killed_in_the_middle_there_is_no_data_folder(backup, tmp_path):
+    """And the next restore clears away what is left."""
+    made, data = backup(), tmp_path / "restored"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(made.path), str(data)], timeout=30)
+    assert done.returncode == -signal.SIGKILL
+    assert not data.exists()
+    (left,) = tmp_path.glob(".formicary-restore-*")
+    os.utime(left, (time.time() - 3600,) * 2)
+    restore(made.path, data, say)
+    assert (data / FILE_NAME).is_file()
+    assert not left.exists()
 
 
 def test_a_mount_point_is_filled_from_within(backup, tmp_path, monkeypatch):
