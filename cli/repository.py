@@ -50,8 +50,9 @@ class RepositorySettings(BaseModel):
         if (self.path is None) == (not self.url):
             raise _wrong("it needs `path` or `url`, and not both")
         scheme = parse(self.url).scheme if self.url else ""
-        if (self.token_env or self.token_file) and scheme not in ("http", "https"):
-            raise _wrong("a token is for http and https; ssh takes a `deploy_key`")
+        forge = self.forge or (parse(self.url).forge if self.url else "")
+        if (self.token_env or self.token_file) and scheme not in ("http", "https") and not forge:
+            raise _wrong("a token is for http and https, and for the statuses of a `forge`; ssh takes a `deploy_key`")
         if (self.deploy_key or self.known_hosts) and scheme != "ssh":
             raise _wrong("`deploy_key` and `known_hosts` are for ssh; http and https take a token")
         if (self.token_env and self.token_file) or (self.webhook_secret_env and self.webhook_secret_file):
