@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -42,7 +43,7 @@ MOST_LIVE: Final = 1000
 class Watched:
     """One repository's worker: what wakes it, and what it saw last. `asked`: the next look reads everything, even if no
     ref has moved; `looked` is set when a look that has yet to begin is over; `poll` as the operator set it for this
-    one."""
+    one; `looked_at`: when (s since the epoch) the last look ended."""
 
     repository_id: int
     wake: anyio.Event = field(default_factory=anyio.Event)
@@ -50,6 +51,7 @@ class Watched:
     fingerprint: str = ""
     failures: int = 0
     poll: float | None = None
+    looked_at: float | None = None
     looked: anyio.Event = field(default_factory=anyio.Event)
     accepted: list[Delivery] = field(default_factory=list)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -123,6 +125,11 @@ class Reconciler:
             watched.asked = True
             watched.wake.set()
 
+    def looked_at(self, repository_id: int) -> float | None:
+        """When (s since the epoch) the last look at it ended, well or not; None since the start."""
+        watched = self._watched.get(repository_id)
+        return watched.looked_at if watched else None
+
     async def sync(self, repository_id: int) -> Repository:
         """Look now, and return the repository as it is after that look. Raises NotFound."""
         watched = self._watched.get(repository_id)
@@ -152,6 +159,7 @@ class Reconciler:
                     # Whoever asks from here on, while this look may have passed what they mean, gets another one.
                     watched.wake, watched.looked = anyio.Event(), anyio.Event()
                     again = await self._look_guarded(watched)
+                    watched.looked_at = time.time()
                 finally:
                     looked.set()
                 if not again:

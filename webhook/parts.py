@@ -61,14 +61,15 @@ class Queen(Protocol):
 
 
 class Reconciler(Protocol):
-    """`add` watches a repository (id 0) or takes over its new settings, SetupError where there is none; `wake` asks for a
-    look soon and returns at once; `sync` looks now and returns the repository after it; `remove` watches it no
-    longer."""
+    """`add` watches a repository (id 0) or takes over its new settings, SetupError where there is none; `wake` asks for
+    a look soon and returns at once; `sync` looks now and returns the repository after it; `remove` watches it no
+    longer. `looked_at`: when (s since the epoch) the last look at it ended, however; None since the start."""
 
     async def add(self, repository: Repository) -> Repository: ...
     def wake(self, repository_id: int) -> None: ...
     async def sync(self, repository_id: int) -> Repository: ...
     async def remove(self, repository_id: int) -> None: ...
+    def looked_at(self, repository_id: int) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

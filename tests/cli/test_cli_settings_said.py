@@ -14,12 +14,24 @@ def read(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[[repo]]\npath = "a"\n[[repo]]\nname = "x"\n', "`path` of repository 2 in formicary.toml is missing"),
+        (
+            '[[repo]]\npath = "a"\n[[repo]]\nname = "x"\n',
+            "repository 2 in formicary.toml: it needs `path` or `url`, and not both",
+        ),
+        ('[[repo]]\nurl = "ftp://a/b"\n', "`url` of repository 1 in formicary.toml: `ftp://a/b` is no address that"),
+        (
+            '[[repo]]\nurl = "https://ada:s3cret@a/b"\n',
+            "`url` of repository 1 in formicary.toml: The address https://a/b was given with a name or password in it.",
+        ),
+        (
+            '[[repo]]\nurl = "git@a:b"\ntoken_env = "X"\n',
+            "repository 1 in formicary.toml: a token is for http and https; ssh takes a `deploy_key`",
+        ),
         (
             '[[repo]]\npath = "a"\nbrnch = "x"\n',
-            "`brnch` of repository 1 in formicary.toml is no setting; there is path, name, branch, visibility",
+            "`brnch` of repository 1 in formicary.toml is no setting; there is path, url, name, branch, visibility",
         ),
-        ("prot = 1\n", "`prot` in formicary.toml is no setting; there is data, "),
+        ("prot = 1\n", "`prot` in formicary.toml is no setting; there is "),
     ],
 )
 def test_a_wrong_key_is_said_with_its_place(tmp_path, text, said):
@@ -32,3 +44,14 @@ def test_home_is_home_in_the_file_too(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     settings = read(tmp_path, 'data = "~/a"\nwork = "b"\n')
     assert (settings.data, settings.work) == (tmp_path / "a", tmp_path / "b")
+
+
+def test_addresses_in_a_variable_are_separated_by_blanks(tmp_path):
+    """`:` stands in addresses; paths alone are separated by it as ever."""
+
+    def repos(value):
+        settings = read_settings({"data": tmp_path}, environment={"FORMICARY_REPO": value}, folder=tmp_path)
+        return [one.url or str(one.path) for one in settings.repo]
+
+    assert repos("/a:/b") == ["/a", "/b"]
+    assert repos("https://h:8443/a.git git@h:b /c") == ["https://h:8443/a.git", "git@h:b", "/c"]

@@ -55,7 +55,8 @@ def test_the_example_of_the_file_is_taken(page, tmp_path):
     (tmp_path / "formicary.toml").write_text(text)
     found = read_settings({"data": tmp_path / "data"}, environment={}, folder=tmp_path)
     assert tomllib.loads(text)["hands"] == found.hands
-    assert [(one.name, one.branch, one.visibility) for one in found.repo] == [("app", "main", "public")]
+    said = [(one.name or one.url, one.branch, one.visibility) for one in found.repo]
+    assert said == [("app", "main", "public"), ("https://github.com/owner/lib.git", "", "private")]
 
 
 def test_the_default_folders_are_those_of_the_page(page, tmp_path):

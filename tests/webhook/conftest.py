@@ -106,6 +106,9 @@ class FakeReconciler:
     def wake(self, repository_id):
         self.woken.append(repository_id)
 
+    def looked_at(self, repository_id):
+        return 1_800_000_000.0
+
     async def sync(self, repository_id):
         return self.store.read().repository(repository_id)
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from starlette.responses import Response
 
-from formicary.runner.core.errors import RepositoryUnavailable
+from formicary.runner.core.errors import RepositoryUnavailable, RequestRefused, SetupError
 from formicary.runner.core.records import Repository, Role
 from formicary.webhook.api import shared
 from formicary.webhook.api.definitions import DefinitionView
 from formicary.webhook.api.definitions import view as definition_view
 from formicary.webhook.api.shared import Listed, moment, repository_of
-from formicary.webhook.operations import Call, Operation
+from formicary.webhook.api.watched import RepositoryBody, changed, new_repository
+from formicary.webhook.operations import Call, Operation, reply
+
+logger = logging.getLogger("formicary.webhook")
 
 PATH: Final = "/api/repos"
 
 
 class RepositoryView(shared.View):
-    """`state` is ok, empty or unavailable; `error` says why."""
+    """`state` is ok, empty or unavailable; `error` says why. `path` is where git reads it: of a remote repository
+    (`url`), its mirror. `poll`: seconds between looks, null: the server's. `seen_at`: when it was read last, which is
+    where something had moved; `looked_at`: when it was looked at last."""
 
     id: int
     organization_id: str
@@ -28,9 +35,15 @@ class RepositoryView(shared.View):
     url: str
     tracked_branch: str
     visibility: str
+    forge: str
+    slug: str
+    api_url: str
+    poll: float | None
+    fork_policy: str
     state: str
     error: str
     seen_at: datetime | None
+    looked_at: datetime | None
     synced_commit: str
     synced_at: datetime | None
 
@@ -44,7 +57,7 @@ class SyncView(shared.View):
     definitions: tuple[DefinitionView, ...]
 
 
-def view(repository: Repository) -> RepositoryView:
+def view(call: Call, repository: Repository) -> RepositoryView:
     return RepositoryView(
         id=repository.id,
         organization_id=repository.organization_id,
@@ -53,9 +66,15 @@ def view(repository: Repository) -> RepositoryView:
         url=repository.url,
         tracked_branch=repository.tracked_branch,
         visibility=repository.visibility,
+        forge=repository.forge,
+        slug=repository.slug,
+        api_url=repository.api_url,
+        poll=repository.poll,
+        fork_policy=repository.fork_policy,
         state=repository.state,
         error=repository.error,
         seen_at=moment(repository.seen_at),
+        looked_at=moment(call.door.reconciler.looked_at(repository.id)),
         synced_commit=repository.synced_commit,
         synced_at=moment(repository.synced_at),
     )
@@ -72,11 +91,35 @@ async def show_list(call: Call) -> Listed[RepositoryView]:
         for repository in call.door.store.read().repositories()
         if caller.sees_repository(repository.organization_id, repository.id) and q in repository.name.lower()
     )
-    return shared.listed(shared.cut(found, call.query), view)
+    return shared.listed(shared.cut(found, call.query), partial(view, call))
 
 
 async def show(call: Call) -> RepositoryView:
-    return view(repository_of(call))
+    return view(call, repository_of(call))
+
+
+async def add(call: Call) -> Response:
+    door = call.door
+    others = door.store.read().repositories()
+    wanted = new_repository(call.body, call.caller.organization_id, others, door.data)
+    stored = await _watched(call, wanted)
+    return reply(view(call, stored), 201, {"Location": f"{PATH}/{stored.id}"})
+
+
+async def change(call: Call) -> RepositoryView:
+    known = repository_of(call)
+    stored = await _watched(call, changed(known, call.body, call.door.store.read().repositories()))
+    call.door.reconciler.wake(stored.id)
+    return view(call, stored)
+
+
+async def _watched(call: Call, wanted: Repository) -> Repository:
+    try:
+        stored = await call.door.reconciler.add(wanted)
+    except SetupError as error:
+        raise RequestRefused(str(error), field="path" if wanted.path and not wanted.url else "url") from error
+    logger.info("%s says of repository %d: %s", shared.who(call), stored.id, stored.url or stored.path)
+    return stored
 
 
 async def show_sync(call: Call) -> SyncView:
@@ -98,7 +141,7 @@ async def remove(call: Call) -> Response:
 def _sync_view(call: Call, repository: Repository) -> SyncView:
     definitions = call.door.store.read().definitions(repository_id=repository.id)
     return SyncView(
-        repository=view(repository),
+        repository=view(call, repository),
         commit=repository.synced_commit,
         synced_at=moment(repository.synced_at),
         definitions=tuple(definition_view(definition, repository.name) for definition in definitions),
@@ -118,6 +161,31 @@ OPERATIONS: Final = (
         query=RepositoryQuery,
         answer=Listed[RepositoryView],
         errors=(422,),
+    ),
+    Operation(
+        "POST",
+        PATH,
+        "Watch a repository",
+        add,
+        tag=_TAG,
+        role=Role.ADMIN,
+        everything=True,
+        body=RepositoryBody,
+        answer=RepositoryView,
+        status=201,
+        errors=(409, 422),
+    ),
+    Operation(
+        "PUT",
+        _ONE,
+        "Change what is said of it; what is left out stays",
+        change,
+        tag=_TAG,
+        role=Role.ADMIN,
+        everything=True,
+        body=RepositoryBody,
+        answer=RepositoryView,
+        errors=(404, 409, 422),
     ),
     Operation("GET", _ONE, "One repository", show, tag=_TAG, answer=RepositoryView, errors=(404,)),
     Operation(
