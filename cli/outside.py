@@ -5,10 +5,20 @@ Each function below makes the `Outside`s of one kind of place from the settings,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from formicary.cli.house import Inside, Outside
+from formicary.runner.core.errors import Problem
+from formicary.runner.core.records import Repository
+from formicary.runner.publish.github import GitHub
+from formicary.runner.publish.guard import Guard, Reach
+from formicary.runner.publish.statuses import StatusPublisher
+from formicary.runner.publish.webhook import WebhookPublisher
+from formicary.runner.queen.lifecycle import lifecycle_effect
+from formicary.runner.queen.outward import Outward
+from formicary.runner.queen.statuses import status_effect, sync_owed
 from formicary.site.publish import SitePublisher, site_effect
 
 Making = Callable[[Inside], Iterator[Outside]]
@@ -25,4 +35,33 @@ def _site(inside: Inside) -> Iterator[Outside]:
         yield Outside(publisher, site_effect, start=publisher.publish_all, gone=publisher.prune)
 
 
-_MAKING: Final[tuple[Making, ...]] = (_site,)
+def _webhooks(inside: Inside) -> Iterator[Outside]:
+    guard = Guard(Reach.of(inside.settings.allow_networks))
+    publisher = WebhookPublisher(inside.store.read, _outward(inside).hook, guard, inside.mask)
+    yield Outside(publisher, lifecycle_effect)
+
+
+def _statuses(inside: Inside) -> Iterator[Outside]:
+    """Of every repository whose forge takes them, with that one's own token."""
+
+    def problems_of(repository: Repository, commit: str) -> Sequence[Problem]:
+        return inside.sources.definitions(repository.path, commit).problems
+
+    forge = GitHub(inside.credential)
+    publisher = StatusPublisher(
+        read=inside.store.read,
+        forges={"github": forge},
+        job_of=lambda request: inside.queen().job_of(request),
+        why=lambda request_id: inside.queen().why(request_id),
+        problems_of=problems_of,
+        mask=inside.mask,
+        url=inside.url,
+    )
+    yield Outside(publisher, status_effect, judged=sync_owed, close=forge.close)
+
+
+def _outward(inside: Inside) -> Outward:
+    return Outward(inside.store, lambda: inside.queen().secrets, time.time, inside.url)
+
+
+_MAKING: Final[tuple[Making, ...]] = (_site, _webhooks, _statuses)

@@ -54,6 +54,12 @@ class Settings(BaseModel):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     github_webhook_secret: SecretStr | None = None
+    allow_networks: tuple[str, ...] = ()
+    smtp: str = ""
+    smtp_from: str = ""
+    smtp_password: SecretStr | None = None
+    slack: SecretStr | None = None
+    notify_urls: dict[str, SecretStr] = Field(default_factory=dict)
     site: Path | None = None
     artifacts: str = ""
     s3_access_key: str = ""
@@ -83,7 +89,13 @@ class Settings(BaseModel):
         many = value if isinstance(value, (list, tuple)) else [value]
         return [as_settings(one) for one in many]
 
-    @field_validator("tags", mode="before")
+    @field_validator("notify_urls", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """A table; or, in the variable, `name=url`, several of them with spaces between."""
+        return dict(part.partition("=")[::2] for part in value.split()) if isinstance(value, str) else value
+
+    @field_validator("tags", "allow_networks", mode="before")
     @classmethod
     def _tags(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
