@@ -25,7 +25,7 @@ def read(tmp_path, text):
         ),
         (
             '[[repo]]\nurl = "git@a:b"\ntoken_env = "X"\n',
-            "repository 1 in formicary.toml: a token is for http and https; ssh takes a `deploy_key`",
+            "repository 1 in formicary.toml: a token is for http and https, and for the statuses of a `forge`;",
         ),
         (
             '[[repo]]\npath = "a"\nbrnch = "x"\n',
