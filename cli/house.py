@@ -56,6 +56,8 @@ class Outside:
     """What is owed to it of a commit's definitions."""
     gone: Gone | None = None
     """Hears of the requests that retention has deleted."""
+    close: Callable[[], None] | None = None
+    """Lets go of what it holds when the house is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,9 @@ async def open_house(
         credential = credential_of(settings, store, secrets.credential)
         inside = Inside(settings, store, logs, sources, url, lambda text: queen.mask(text), lambda: queen, credential)
         told = list(outside(inside)) if outside else []
+        for one in told:
+            if one.close is not None:
+                stack.callback(one.close)
         effects = Told(
             [one.effect for one in told if one.effect is not None],
             [one.judged for one in told if one.judged is not None],

@@ -88,8 +88,8 @@ class GitHub:
             raise Undeliverable(f"{error} Then resend it.") from error
         if not token:
             raise Undeliverable(
-                f"there is no token for {repository.name}; name one with `token_env` or `token_file` in "
-                "formicary.toml, then resend it"
+                f"there is no token for {repository.name}; give one (formicary secrets set token --credential "
+                f"--repo {repository.name}), then resend it"
             )
         return token
 

@@ -36,6 +36,7 @@ from formicary.runner.queen.orders import render_plan
 from formicary.runner.queen.requests import Requests
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.sources import Sources
+from formicary.runner.queen.statuses import job_finder
 from formicary.runner.queen.timers import Timers
 from formicary.runner.queen.told import Told
 from formicary.runner.store import Store, Tx
@@ -96,6 +97,7 @@ class Queen:
         )
         self.told = settings.told
         self._requests = Requests(store, sources, self._job, settings.told)
+        self.job_of = job_finder(store, self.secrets, self._job, settings.url, clock)
         self._running = False
         self.clockwork = Clockwork(store, sources, self._timers, clock, self.created, settings.told)
 

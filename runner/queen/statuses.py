@@ -13,6 +13,7 @@ from formicary.runner.core.states import TERMINAL, State
 from formicary.runner.publish.status import side, takes_statuses
 from formicary.runner.publish.statuses import ALIKE, KIND, key_of, sync_key
 from formicary.runner.queen.orders import render_plan
+from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.told import Moment, Owed
 from formicary.runner.store import Store, Tx
 
@@ -79,7 +80,11 @@ def sync_owed(repository: Repository, commit: str) -> Iterator[Owed]:
 
 
 def job_finder(
-    store: Store, loaded: Callable[[int], JobDefinition | None], url: str, clock: Callable[[], float]
+    store: Store,
+    secrets: Secrets,
+    loaded: Callable[[int], JobDefinition | None],
+    url: str,
+    clock: Callable[[], float],
 ) -> Callable[[JobRequest], JobDefinition | None]:
     """A function that gives the definition as a request runs it: planned, or, before it is, rendered for it now; as it
     was loaded where that cannot be. `loaded`: the definition of a stored version."""
@@ -94,8 +99,8 @@ def job_finder(
         if version is None:
             return job
         try:
-            secrets = dict.fromkeys(reader.secret_params(request.id), "")  # a name, so that it is known; never a value
-            return render_plan(request, version, secrets, clock(), url).definition
+            named = dict.fromkeys(reader.secret_params(request.id), "")  # known by their names; no value gets in
+            return render_plan(request, version, named, clock(), url, secrets.seen_by(request)).definition
         except DefinitionError:
             return job
 
