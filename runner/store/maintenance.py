@@ -61,19 +61,28 @@ def vacuum(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def integrity(connection: sqlite3.Connection) -> Finding:
-    """Whether SQLite finds its own file whole."""
-    problems = [row[0] for row in connection.execute("PRAGMA integrity_check(10)").fetchall()]
-    if problems == ["ok"]:
+def damage(connection: sqlite3.Connection) -> list[str]:
+    """What SQLite finds broken in its own file, the first ten things."""
+    found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)").fetchall()]
+    return [] if found == ["ok"] else found
+
+
+def dangling(connection: sqlite3.Connection) -> list[str]:
+    """Tables that have rows which refer to rows that are gone."""
+    return sorted({row[0] for row in connection.execute("PRAGMA foreign_key_check").fetchall()})
+
+
+def _integrity(connection: sqlite3.Connection) -> Finding:
+    problems = damage(connection)
+    if not problems:
         return Finding("integrity", True, "The database is intact.")
     return Finding(
         "integrity", False, f"The database is damaged: {'; '.join(problems)}. Stop Formicary and restore a backup."
     )
 
 
-def foreign_keys(connection: sqlite3.Connection) -> Finding:
-    """Whether every row has what it refers to."""
-    tables = sorted({row[0] for row in connection.execute("PRAGMA foreign_key_check").fetchall()})
+def _foreign_keys(connection: sqlite3.Connection) -> Finding:
+    tables = dangling(connection)
     if not tables:
         return Finding("foreign keys", True, "Every row has what it refers to.")
     return Finding("foreign keys", False, f"Rows of {', '.join(tables)} refer to rows that are gone; restore a backup.")
@@ -90,7 +99,7 @@ def _schema(connection: sqlite3.Connection) -> Finding:
     return Finding("schema", False, f"The schema is version {found}, this program's is {schema.VERSION}; {remedy}.")
 
 
-_LOOKS: Final[tuple[Callable[[sqlite3.Connection], Finding], ...]] = (integrity, foreign_keys, _schema)
+_LOOKS: Final[tuple[Callable[[sqlite3.Connection], Finding], ...]] = (_integrity, _foreign_keys, _schema)
 
 
 def _permissions(path: Path, wanted: int) -> Finding:

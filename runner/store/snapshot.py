@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from formicary.runner.core.errors import SetupError, WorldError
-from formicary.runner.store import maintenance
 from formicary.runner.store.connect import FILE_NAME, open_query_only, open_writer
-from formicary.runner.store.maintenance import Finding
+from formicary.runner.store.maintenance import damage, dangling
 from formicary.runner.store.schema import VERSION, refuse_newer, version_of
 
 #: Pages that are copied at a time; between them the progress is said.
@@ -85,13 +84,10 @@ def examine(folder: Path) -> list[str]:
                     f"The schema of its database is version {found}, and this Formicary knows versions up to "
                     f"{VERSION}; install the Formicary that made it, or a newer one."
                 ]
-            return [one.message for one in _looks(connection) if not one.ok]
+            wrong = [f"Its database is damaged: {problem}." for problem in damage(connection)]
+            return wrong + [f"Rows of {name} refer to rows that are not in it." for name in dangling(connection)]
     except sqlite3.Error as error:
         return [f"Its database cannot be read ({error})."]
-
-
-def _looks(connection: sqlite3.Connection) -> Iterable[Finding]:
-    return maintenance.integrity(connection), maintenance.foreign_keys(connection)
 
 
 def namer(folder: Path, digest: str) -> str:
