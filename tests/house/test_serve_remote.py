@@ -1,10 +1,12 @@
 """`serve` and repositories that lie elsewhere: fetched, run, shown; down and back; no secret anywhere."""
 
 import subprocess
+import sys
 import threading
 
 import pytest
 from remotes import TOKEN
+from servers import environment
 
 CI = "job_type: ci\ntriggers: {push: {}}\nscript: ['echo hello from $GitRepositoryURL', 'git log --oneline', cat a]\n"
 
@@ -114,3 +116,62 @@ def test_what_was_removed_from_the_list_leaves_no_mirror(serve, repo, http_site,
     assert len(list((server.data / "mirrors").glob("*.git"))) == 1
     assert server.call(f"/api/repos/{state(server)['id']}", "DELETE")[0] == 204
     assert list((server.data / "mirrors").iterdir()) == []
+
+
+def formicary(server, *words):
+    command = [sys.executable, "-m", "formicary.cli.main", *words, "--data", str(server.data)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
+
+
+def test_one_is_added_to_a_running_server(serve, repo, http_site, tmp_path):
+    """`formicary repos --add`: watched, looked at, run; what is wrong with it is said at once."""
+    repo.commit({".formicary/ci.yml": CI, "a": "1"})
+    server = serve(tmp_path)
+    url = http_site.url(repo.path / ".git")
+    done = formicary(server, "repos", "--add", url, "--name", "hill", "--branch", "main")
+    assert done.returncode == 0, done.stderr
+    assert f"hill ({url}, branch main)" in done.stdout
+    assert server.ended(1)[0]["state"] == "COMPLETED"
+    again = formicary(server, "repos", "--add", url)
+    assert (again.returncode != 0, "watched already, as hill" in again.stderr) == (True, True)
+    missing = formicary(server, "repos", "--add", f"{url[:-9]}none.git")
+    assert "There is no repository at" in missing.stderr
+    listed = formicary(server, "repos").stdout
+    assert "looked at" in listed
+    assert "unavailable: There is no repository" in listed
+    secret = formicary(server, "repos", "--add", url.replace("http://", "http://ada:s3cret@"))
+    assert "Take it out" in secret.stderr
+    assert "s3cret" not in secret.stdout + secret.stderr + server.said()
+
+
+def test_the_whole_history_for_a_task_that_wants_it(serve, repo, http_site, tmp_path):
+    """`depth: 0` of a mirror that began shallow: `git describe` finds a tag 60 commits ago."""
+    task = "{task_type: deep, checkout: {depth: 0}, script: ['git describe', 'git rev-list --count HEAD']}"
+    deep = f"tasks:\n  - {task}\n"
+    repo.commit({"a": "0", ".formicary/ci.yml": "job_type: ci\ntriggers: {push: {}}\n" + deep})
+    repo.tag("v1.0", annotated=True)
+    for number in range(60):
+        repo.commit({"a": str(number)})
+    server = serve(tmp_path, "--repo", http_site.url(repo.path / ".git"))
+    newest = server.ended(1)[0]
+    text = everything_in(server.data / "logs").decode()
+    assert newest["state"] == "COMPLETED", text
+    assert "v1.0-60-g" in text
+    assert "61" in text
+
+
+def test_an_address_that_changes_keeps_its_history(serve, repo, make_repo, http_site, toml, tmp_path):
+    """Moved: the operator changes `url` and keeps `name`."""
+    repo.commit({".formicary/ci.yml": CI, "a": "1"})
+    toml(url=http_site.url(repo.path / ".git"), name="hill")
+    first = serve(tmp_path)
+    first.ended(1)
+    first.stop()
+    moved = repo.bare(tmp_path / "elsewhere.git")
+    newest = repo.commit({"a": "2"})
+    repo.git("push", "-q", str(moved), "main")
+    toml(url=http_site.url(moved), name="hill")
+    second = serve(tmp_path)
+    assert second.ended(2)[0]["commit"] == newest
+    found = second.get("/api/repos")["records"]
+    assert [(one["id"], one["url"]) for one in found] == [(1, http_site.url(moved))]
