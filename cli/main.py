@@ -35,9 +35,12 @@ COMMANDS: Final = {
     "deliveries": Entry("formicary.cli.deliveries", "What hooks delivered, what came of it, and once more."),
     "outbox": Entry("formicary.cli.outbox", "What is owed to the outside, and dead letters sent again."),
     "token": Entry("formicary.cli.token", "Make, list and revoke tokens."),
+    "secrets": Entry("formicary.cli.secrets", "Set, list and remove secrets."),
     "backup": Entry("formicary.cli.backup", "Save all that the data folder holds, while a server runs."),
     "restore": Entry("formicary.cli.restore", "Check a backup, or make a data folder of it."),
     "doctor": Entry("formicary.cli.doctor", "Check this machine and the data folder."),
+    "completion": Entry("formicary.cli.completion", "Let your shell complete commands, options and names."),
+    "help": Entry("formicary.cli.help", "Show what a command does, and its options."),
 }
 DEBUG: Final = "FORMICARY_DEBUG"
 INTERRUPTED: Final = 130

@@ -24,8 +24,10 @@ import anyio.to_thread
 import click
 from anyio.abc import TaskGroup
 
+from formicary.cli import complete
 from formicary.cli.house import House, open_house
 from formicary.cli.params import PARAM, params_of
+from formicary.cli.runsecrets import asked_for, of_data_folder
 from formicary.cli.settings import Settings, read_settings
 from formicary.cli.watch import Watcher
 from formicary.runner.core.definition import JobDefinition, Value
@@ -54,6 +56,7 @@ class Local:
     job: JobDefinition
     task: str = ""
     params: Mapping[str, Value] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def tree_of(folder: Path) -> Path:
@@ -124,7 +127,7 @@ async def run(settings: Settings, local: Local) -> JobRequest:
     runs.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runs, prefix="run-") as state, own_work(settings, Path(state).name) as own:
         reshape = only(local.task) if local.task else lambda plan: plan
-        async with open_house(own, state=Path(state), reshape=reshape) as house:
+        async with open_house(own, state=Path(state), reshape=reshape, given=local.secrets) as house:
             await house.start()
             ended = await _run(house, local)
             await _forget_artifacts(house)
@@ -230,6 +233,10 @@ def _git_params(tree: Path, repository: Repository) -> dict[str, Value]:
     return found
 
 
+def _branch(tree: Path) -> str:
+    return str(_git_params(tree, Repository(id=0, name=tree.name, path=str(tree)))["GitBranch"])
+
+
 async def _cancel_on_signal(house: House, request_id: int, group: TaskGroup) -> None:
     """The first Ctrl-C cancels (always_run tasks still run), the second ends those too."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -239,21 +246,31 @@ async def _cancel_on_signal(house: House, request_id: int, group: TaskGroup) -> 
 
 
 @click.command(short_help="Run a job of the working tree, without a server.")
-@click.argument("job", required=False)
-@click.option("--task", default="", help="Run this task alone.")
+@click.argument("job", required=False, shell_complete=complete.tree_jobs)
+@click.option("--task", default="", shell_complete=complete.tree_tasks, help="Run this task alone.")
 @click.option("--param", "-p", multiple=True, type=PARAM, metavar="K=V", help="A parameter; repeatable.")
+@click.option("--secret", multiple=True, metavar="NAME", help="A secret: the variable NAME, else asked; repeatable.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where caches and artifacts are kept.")
 @click.option("--hands", type=int, help="How many tasks run at once.")
-def command(job: str | None, task: str, param: Sequence[tuple[str, str]], data: Path | None, hands: int | None) -> None:
+def command(
+    job: str | None,
+    task: str,
+    param: Sequence[tuple[str, str]],
+    secret: Sequence[str],
+    data: Path | None,
+    hands: int | None,
+) -> None:
     """Run a job as it stands in the working tree, uncommitted changes included.
 
-    Each task gets a copy of the tracked and unignored files. Exits 0 if the job completes, else 1.
+    Each task gets a copy of the tracked and unignored files. Exits 0 if the job completes, else 1. Secrets are those of
+    the data folder that the event `run` may see, and those of --secret.
 
     \b
     Examples:
       formicary run
       formicary run ci --task test
       formicary run deploy --param Env=staging
+      NpmToken=$(pass show npm) formicary run publish --secret NpmToken
     """
     tree = tree_of(Path.cwd())
     loaded, definition = find(tree, job, task)
@@ -261,5 +278,8 @@ def command(job: str | None, task: str, param: Sequence[tuple[str, str]], data: 
         click.echo(f"warning: {warning}", err=True)
     # Whoever runs a job by hand has the tools on the PATH that they use themselves.
     settings = read_settings({"data": data, "hands": hands, "path": os.environ.get("PATH")}, folder=tree)
-    ended = anyio.run(run, settings, Local(tree, loaded, definition, task, params_of(param)))
+    given = asked_for(secret)
+    stored = of_data_folder(settings.data, tree, definition.job_type, loaded.text, lambda: _branch(tree))
+    local = Local(tree, loaded, definition, task, params_of(param), stored | given)
+    ended = anyio.run(run, settings, local)
     sys.exit(0 if ended.state in SUCCESS else 1)

@@ -17,7 +17,7 @@ from formicary.runner.core.errors import Conflict, DefinitionError, FormicaryErr
 from formicary.runner.core.masking import Masker
 from formicary.runner.core.records import DEFAULT_ORGANIZATION, JobRequest, Secret, SecretKind
 from formicary.runner.core.sight import Sight
-from formicary.runner.store import Store, Tx
+from formicary.runner.store import Reader, Store, Tx
 from formicary.runner.store.seal import Broken, Seal, place_of
 
 log = logging.getLogger("formicary.queen")
@@ -89,24 +89,7 @@ class Secrets:
 
     def value(self, secret_id: int) -> str:
         """The value of a secret as it is now. Raises SetupError where it is gone or does not open."""
-        reader = self._store.read()
-        found = reader.sealed_secret(secret_id)
-        if found is None:
-            raise SetupError("the secret was deleted just now")
-        secret, sealed = found
-        seal = self._key(reader.secret_keys())
-        if seal.key_id != secret.key_id:
-            raise SetupError(
-                f"the secret `{secret.name}` is sealed with the key {secret.key_id}, and the key at hand is "
-                f"{seal.key_id}; bring the right master key back, or set the secret anew"
-            )
-        try:
-            return seal.open(sealed, *place_of(secret))
-        except Broken as error:
-            raise Broken(
-                f"the secret `{secret.name}` does not open: its row was changed by something else than Formicary; "
-                f"set it anew, and look who can write the database"
-            ) from error
+        return open_secret(self._store.read(), self._key, secret_id)
 
     def complaint(self) -> str:
         """What is wrong with the key, as a sentence for the operator; empty if nothing is. Makes no key."""
@@ -186,6 +169,27 @@ class Secrets:
                 yield self.value(secret.id)
             except FormicaryError as error:
                 log.warning("it cannot be masked: %s", error)
+
+
+def open_secret(reader: Reader, key: Key, secret_id: int) -> str:
+    """The value of a stored secret. Raises SetupError where it is gone or does not open."""
+    found = reader.sealed_secret(secret_id)
+    if found is None:
+        raise SetupError("the secret was deleted just now")
+    secret, sealed = found
+    seal = key(reader.secret_keys())
+    if seal.key_id != secret.key_id:
+        raise SetupError(
+            f"the secret `{secret.name}` is sealed with the key {secret.key_id}, and the key at hand is {seal.key_id}; "
+            f"bring the right master key back, or set the secret anew"
+        )
+    try:
+        return seal.open(sealed, *place_of(secret))
+    except Broken as error:
+        raise Broken(
+            f"the secret `{secret.name}` does not open: its row was changed by something else than Formicary; set it "
+            f"anew, and look who can write the database"
+        ) from error
 
 
 def _only_key(seal: Seal, keys: Mapping[str, int]) -> None:
