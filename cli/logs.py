@@ -11,6 +11,7 @@ import anyio
 import click
 import httpx
 
+from formicary.cli import complete
 from formicary.cli.client import REQUESTS, Api, Connection, Json, checked, connected
 from formicary.cli.follow import Follower, follow_log, no_task, opened
 from formicary.cli.format import ENDED, one_line
@@ -105,7 +106,7 @@ def _path(attempt: Json) -> str:
 
 @click.command(short_help="Show what a task wrote, or follow it.")
 @click.argument("request_id", metavar="REQUEST", type=REQUEST)
-@click.argument("task", required=False, default="")
+@click.argument("task", required=False, default="", shell_complete=complete.request_tasks)
 @click.option("--follow", "-f", "following", is_flag=True, help="Go on until the task (without TASK: the job) ends.")
 @click.option("--raw", is_flag=True, help="Exactly the bytes that the commands wrote.")
 @click.option("--timestamps", "-t", is_flag=True, help="When each line was written (UTC).")

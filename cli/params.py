@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from formicary.cli import complete
 from formicary.runner.core.definition import Value
 
 
@@ -31,6 +32,9 @@ class RequestType(click.ParamType[int]):
         if not (text.isascii() and text.isdecimal() and 0 < int(text[:20]) < 1 << 63):
             self.fail(f"{text!r} is no request; `formicary status` shows their numbers", param, ctx)
         return int(text)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> complete.Items:
+        return complete.requests(ctx, param, incomplete)
 
 
 PARAM = ParamType()

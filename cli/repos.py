@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from formicary.cli import complete
 from formicary.cli.client import Api, Json, connected
 from formicary.cli.format import age, as_json, harmless, one_line, progress, state, table
 from formicary.runner.core.errors import NotFound, WorldError
@@ -20,7 +21,12 @@ PATH = "/api/repos"
 @click.option("--add", "address", metavar="URL|PATH", help="Watch this one too: an address, or a folder.")
 @click.option("--name", help="With --add: what to call it.")
 @click.option("--branch", help="With --add: the branch to track.  [default: that of HEAD]")
-@click.option("--forget", metavar="NAME", help="Watch this one no longer; its requests stay until they are too old.")
+@click.option(
+    "--forget",
+    metavar="NAME",
+    shell_complete=complete.repositories,
+    help="Watch this one no longer; its requests stay until they are too old.",
+)
 @click.option("--json", "json_wanted", is_flag=True, help="As JSON.")
 @connected
 def command(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import anyio
 import click
 
+from formicary.cli import complete
 from formicary.cli.client import REQUESTS, Api, Json, connected
 from formicary.cli.follow import Follower, opened
 from formicary.cli.format import SUCCESS, as_json, one_line, state
@@ -54,8 +55,12 @@ def _asked(api: Api, request: Json) -> None:
 
 
 @click.command(short_help="Ask the server to run a job.")
-@click.argument("job")
-@click.option("--repo", help="The repository whose job it is; needed where several have one of this name.")
+@click.argument("job", shell_complete=complete.server_jobs)
+@click.option(
+    "--repo",
+    shell_complete=complete.repositories,
+    help="The repository whose job it is; needed where several have one of this name.",
+)
 @click.option("--ref", help="Branch or tag to run it on.  [default: the tracked branch]")
 @click.option("--param", "-p", multiple=True, type=PARAM, metavar="K=V", help="A parameter; repeatable.")
 @click.option("--wait", "waiting", is_flag=True, help="Wait for the end; exit 0 or 1 as the job's result is.")
