@@ -118,7 +118,7 @@ class Settings(BaseModel):
     def work_folder(self) -> Path:
         """Where workspaces lie: outside the data folder (T19), and as root where every user may pass through."""
         if self.work is not None:
-            return self.work
+            return self.work.absolute()
         if os.geteuid() != 0 or self.data == ROOT_DATA:
             return self.data.with_name(f"{self.data.name}-work")
         return ROOT_DATA.with_name("formicary-work") / sha256(os.fsencode(self.data)).hexdigest()[:12]

@@ -1,5 +1,7 @@
 """What is wrong in formicary.toml is said with its place."""
 
+from pathlib import Path
+
 import pytest
 
 from formicary.cli.settings import read_settings
@@ -55,3 +57,10 @@ def test_addresses_in_a_variable_are_separated_by_blanks(tmp_path):
 
     assert repos("/a:/b") == ["/a", "/b"]
     assert repos("https://h:8443/a.git git@h:b /c") == ["https://h:8443/a.git", "git@h:b", "/c"]
+
+
+def test_a_relative_work_folder_is_where_the_person_stands(tmp_path, monkeypatch):
+    """Tasks go to other folders; the workspace stays where it was meant."""
+    monkeypatch.chdir(tmp_path)
+    found = read_settings({"data": tmp_path / "data", "work": Path("here")}, environment={}, folder=tmp_path)
+    assert found.work_folder == tmp_path / "here"
