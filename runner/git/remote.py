@@ -180,6 +180,11 @@ class Remote:
     def _known_hosts(self) -> Path:
         return self.credentials.known_hosts or self.home / "known_hosts"
 
+    @property
+    def ssh_command(self) -> str:
+        """What reaches the remote over ssh, for a shell or whoever splits as one."""
+        return self._ssh()
+
     def _environment(self) -> dict[str, str]:
         passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         if self.credentials.deploy_key is None and "SSH_AUTH_SOCK" in os.environ:
