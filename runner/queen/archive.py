@@ -27,7 +27,7 @@ HEAD: Final = "formicary-backup.json"
 DATABASE: Final = FILE_NAME
 CACHES: Final = "caches.json"
 MANIFEST: Final = "manifest.json"
-LOG: Final = re.compile(r"logs/([0-9]{1,15})/(([0-9]{1,18})-[0-9]{1,18})\.log")
+LOG: Final = re.compile(r"logs/([0-9]{1,15})/(([0-9]{1,18})-[0-9]{1,18})\.(?:log|archived)")
 OBJECT: Final = re.compile(r"artifacts/objects/([0-9a-f]{2})/([0-9a-f]{62})")
 
 CHUNK: Final = 1 << 20

@@ -22,6 +22,7 @@ from formicary.runner.core.errors import SetupError, WorldError
 from formicary.runner.queen import archive
 from formicary.runner.queen.archive import ArchiveWriter, Cached, Entry, Head, Manifest
 from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.shelf import NOTE
 from formicary.runner.queen.workplace import workplace_in
 from formicary.runner.store import snapshot
 from formicary.runner.store.snapshot import Contents
@@ -140,13 +141,14 @@ class _Copied:
 
     def _log(self, writer: ArchiveWriter, logs: Logs, attempt: str) -> None:
         path = logs.path(attempt)
-        try:
-            with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                size = min(size, self._lengths.get(attempt, size))
-                self._said(writer.add(path.relative_to(self.data).as_posix(), file, size))
-        except FileNotFoundError:
-            pass  # it has written nothing, or is too old and went meanwhile
+        for one in (path.with_suffix(NOTE), path):  # of a log that is archived, where it is
+            try:
+                with open(one, "rb") as file:
+                    size = os.fstat(file.fileno()).st_size
+                    size = min(size, self._lengths.get(attempt, size))
+                    self._said(writer.add(one.relative_to(self.data).as_posix(), file, size))
+            except FileNotFoundError:
+                pass  # it has written nothing, or is too old and went meanwhile
 
     def _artifacts(self, writer: ArchiveWriter) -> None:
         objects = DirectoryStore(self.data / "artifacts")
