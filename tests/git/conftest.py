@@ -7,6 +7,7 @@ import pytest
 from remotes import TOKEN, FileSite
 
 from formicary.runner.core.records import Repository
+from formicary.runner.git import bare, remote
 from formicary.runner.git.mirror import Mirrors
 from formicary.runner.git.remote import Credentials
 from formicary.runner.git.repository import GitRepository
@@ -39,9 +40,14 @@ class Far:
         return done.stdout.strip()
 
 
-@pytest.fixture(params=["http", "ssh", "file"])
-def site(request, tmp_path):
-    return FileSite(tmp_path) if request.param == "file" else request.getfixturevalue(f"{request.param}_site")
+@pytest.fixture(params=["http", "ssh", "file", "http without git", "ssh without git", "file without git"])
+def site(request, tmp_path, monkeypatch):
+    """A server of each kind, reached with git and, where none is installed, with dulwich."""
+    kind, _, without = request.param.partition(" ")
+    if without:
+        for module in (remote, bare):
+            monkeypatch.setattr(module, "git_binary", lambda: None)
+    return FileSite(tmp_path) if kind == "file" else request.getfixturevalue(f"{kind}_site")
 
 
 @pytest.fixture
