@@ -51,8 +51,10 @@ def tree_jobs(_ctx: click.Context) -> Iterable[tuple[str, str]]:
 @quietly
 def tree_tasks(ctx: click.Context) -> Iterable[tuple[str, str]]:
     """The tasks of the job that is named, else of all."""
-    wanted = ctx.params.get("job")
-    return [(task, name) for name, _, tasks in _tree() if wanted in (None, name) for task in tasks]
+    named = {ctx.params.get("job"), *ctx.args}  # an option without its value leaves the rest of the line unread
+    jobs = _tree()
+    wanted = [job for job in jobs if job[0] in named] or jobs
+    return [(task, name) for name, _, tasks in wanted for task in tasks]
 
 
 @quietly
