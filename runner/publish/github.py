@@ -184,13 +184,12 @@ def _message(data: Any) -> str:
 
 def _cause(error: Exception) -> str:
     """The innermost reason of a network error, without the address that each layer repeats."""
-    inner: BaseException = error
-    while isinstance(getattr(inner, "reason", None), BaseException) or (
-        inner.args and isinstance(inner.args[0], BaseException)
-    ):
-        reason = getattr(inner, "reason", None)
-        inner = reason if isinstance(reason, BaseException) else inner.args[0]
-    text = one_line(str(inner)).rpartition(": ")[2] or type(inner).__name__
+    inner: BaseException | None = error
+    text = ""
+    while inner is not None:
+        text = one_line(str(inner)).rpartition(": ")[2] or type(inner).__name__
+        within = (getattr(inner, "reason", None), *inner.args)
+        inner = next((one for one in within if isinstance(one, BaseException)), None)
     return text[:200]
 
 
