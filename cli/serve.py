@@ -108,6 +108,16 @@ def _welcome(house: House, door: Door, for_hooks: socket.socket | None, say: Any
         say(f"  note      {settings.host} can be reached from outside this machine, without TLS")
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """TERM ends it like Ctrl-C until it serves: as process 1 of a container it would else be ignored."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 async def _until_stopped(house: House, say: Any) -> None:
     async with anyio.create_task_group() as group:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -162,4 +172,5 @@ def command(verbose: bool, public: bool, **given: Any) -> None:
     settings = read_settings(given)
     for sentence in misspelt(os.environ):
         click.echo(f"warning: {sentence}", err=True)
-    anyio.run(serve, settings)
+    with _stoppable():
+        anyio.run(serve, settings)

@@ -25,12 +25,9 @@ SHELLS = {
 @pytest.fixture
 def home(tmp_path, repo):
     """A repository with two jobs, and `formicary` on the PATH."""
-    repo.write(
-        {
-            ".formicary/alpha.yml": "job_type: alpha\ntasks: [{task_type: one, script: a}, {task_type: two, script: a}]\n",
-            ".formicary/beta.yml": "job_type: beta\nscript: a\n---\njob_type: broken\nscripts: a\n",
-        }
-    )
+    alpha = "job_type: alpha\ntasks: [{task_type: one, script: a}, {task_type: two, script: b}]\n"
+    beta = "job_type: beta\nscript: a\n---\njob_type: broken\nscripts: a\n"
+    repo.write({".formicary/alpha.yml": alpha, ".formicary/beta.yml": beta})
     program = tmp_path / "bin" / "formicary"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m formicary.cli.main "$@"\n')
