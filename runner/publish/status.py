@@ -213,8 +213,8 @@ def _took(attempt: Attempt) -> str:
 
 
 def _rounded(seconds: float) -> str:
-    """To the second above ten of them, to the tenth below."""
-    return span(float(round(seconds)) if seconds >= 10 else max(round(seconds, 1), 0.0))
+    """To the second above ten of them, to the tenth below, to the millisecond below one."""
+    return span(float(round(seconds)) if seconds >= 10 else max(round(seconds, 1 if seconds >= 1 else 3), 0.0))
 
 
 def _with_time(text: str, execution: Execution | None) -> str:

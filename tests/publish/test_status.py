@@ -147,7 +147,7 @@ def test_skipped_is_a_success_with_its_reason_and_cancelled_an_error():
     ("state", "one", "said"),
     [
         (State.EXECUTING, run("test"), ("success", "passed in 12s")),
-        (State.EXECUTING, run("test", ended_at=100.34), ("success", "passed in 300ms")),
+        (State.EXECUTING, run("test", ended_at=100.34), ("success", "passed in 340ms")),
         (State.EXECUTING, FAILED, ("failure", "failed: exit code 1 after 12s")),
         (State.EXECUTING, run("test", State.EXECUTING), ("pending", "running")),
         (State.EXECUTING, run("test", State.PENDING), ("pending", "waiting")),

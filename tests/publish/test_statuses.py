@@ -1,19 +1,5 @@
 """From a commit to its statuses at GitHub: a queen, an outbox, and a forge that is strict and at times away (D10)."""
 
-import time
-from contextlib import asynccontextmanager
-
-import anyio
-import anyio.to_thread
-import pytest
-from forges import TOKEN
-
-from formicary.runner.publish.github import GitHub
-from formicary.runner.publish.outbox import Outbox
-from formicary.runner.publish.statuses import StatusPublisher
-from formicary.runner.queen.statuses import status_effect, sync_owed
-from formicary.runner.queen.told import Told
-
 CI = """job_type: ci
 triggers: {commit: {paths: ["src/**", ".formicary/**"]}}
 tasks:
@@ -22,73 +8,13 @@ tasks:
 """
 
 
-class Board:
-    """A hive whose statuses go to a double."""
-
-    def __init__(self, hive, double):
-        self.hive, self.double = hive, double
-
-    async def landed(self, count):
-        return await anyio.to_thread.run_sync(self.double.wait, count)
-
-    async def told(self):
-        """Nothing is owed any more that lives."""
-        with anyio.fail_after(15):
-            while self.hive.store.read().outbox_counts().living:
-                await anyio.sleep(0.02)
-
-    def dead(self):
-        return list(self.hive.store.read().outbox(dead=True).records)
-
-
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch):
-    monkeypatch.setattr("formicary.runner.queen.statuses.COALESCE", 0.1)
-    monkeypatch.setattr("formicary.runner.publish.outbox.LONGEST_PAUSE", 0.2)
-
-
-@pytest.fixture
-def world(open_hive, github):
-    """A hive, the outbox and a double; `api` is what lies between them, else the double itself."""
-
-    @asynccontextmanager
-    async def opened(double=None, api="", token=TOKEN, mask=str, folder=None):
-        double = double or github()
-        async with open_hive(folder, told=Told([status_effect], [sync_owed])) as hive:
-            forge = GitHub(lambda *_: token)
-            publisher = StatusPublisher(
-                read=hive.store.read,
-                forges={"github": forge},
-                job_of=hive.queen.job_of,
-                why=hive.queen.why,
-                problems_of=lambda repository, commit: hive.sources.definitions(repository.path, commit).problems,
-                mask=mask,
-                url="https://ci.example",
-            )
-            outbox = Outbox(hive.store, [publisher], time.time)
-            hive.store.when_owed(outbox.wake)
-            async with anyio.create_task_group() as group:
-                group.start_soon(outbox.run)
-                world = Board(hive, double)
-                world.api = api or double.url
-                yield world
-                group.cancel_scope.cancel()
-            forge.close()
-
-    return opened
-
-
-async def watch(world, repo, **fields):
-    return await world.hive.watch(repo, forge="github", slug="acme/app", api_url=world.api, **fields)
-
-
 async def test_a_commit_is_pending_and_then_a_success(world, github, proxy, repo):
     """Through the proxy that holds every request against GitHub's description."""
     double = github()
     checked = proxy(double.url)
     commit = repo.commit({".formicary/ci.yml": CI})
     async with world(double, checked.url) as told:
-        await watch(told, repo)
+        await told.watch(repo)
         (request,) = told.hive.requests()
         await told.landed(1)
         assert told.double.last("formicary/ci")[0] == "pending"
@@ -108,7 +34,7 @@ async def test_a_commit_is_pending_and_then_a_success(world, github, proxy, repo
 async def test_a_failure_says_which_task_and_how(world, repo):
     repo.commit({".formicary/ci.yml": CI})
     async with world() as told, told.hive.ant() as ant:
-        await watch(told, repo)
+        await told.watch(repo)
         await ant.work(await ant.claim())
         await ant.work(await ant.claim(), exit_code=3)
         await told.hive.ended(told.hive.requests()[0].id)
@@ -122,7 +48,7 @@ async def test_a_quick_job_is_told_once(world, repo, monkeypatch):
     monkeypatch.setattr("formicary.runner.queen.statuses.COALESCE", 30.0)
     repo.commit({".formicary/ci.yml": CI})
     async with world() as told, told.hive.ant() as ant:
-        await watch(told, repo)
+        await told.watch(repo)
         for _ in range(2):
             await ant.work(await ant.claim())
         await told.hive.ended(told.hive.requests()[0].id)
@@ -134,7 +60,7 @@ async def test_the_forge_is_away_for_a_while(world, repo):
     """D10: nothing is lost, nothing old comes after something new; jobs run on meanwhile."""
     async with world() as told, told.hive.ant() as ant:
         repo.commit({".formicary/ci.yml": CI})
-        repository = await watch(told, repo)
+        repository = await told.watch(repo)
         told.double.answers.extend([500, (502, {"lands": True}, "landed, and the answer was lost"), 503])
         told.double.down = True
         commits = []
@@ -164,7 +90,7 @@ async def test_a_rate_limit_is_waited_for_and_then_the_newest_is_told(world, rep
     repo.commit({".formicary/ci.yml": CI})
     async with world() as told, told.hive.ant() as ant:
         told.double.answers.append((403, {"retry-after": 1}, "You have exceeded a secondary rate limit"))
-        await watch(told, repo)
+        await told.watch(repo)
         for _ in range(2):
             await ant.work(await ant.claim())
         await told.hive.ended(told.hive.requests()[0].id)
@@ -178,7 +104,7 @@ async def test_a_skipped_job_is_a_success_that_says_why(world, repo):
     """D11."""
     repo.commit({".formicary/ci.yml": CI})
     async with world() as told:
-        repository = await watch(told, repo)
+        repository = await told.watch(repo)
         commit = repo.commit({"README": "x"})
         await told.hive.reconciler.sync(repository.id)
         await told.told()
@@ -191,7 +117,7 @@ async def test_a_commit_that_is_not_at_the_forge_is_a_dead_letter(world, github,
     double = github(commits=set())
     commit = repo.commit({".formicary/ci.yml": CI})
     async with world(double) as told:
-        await watch(told, repo)
+        await told.watch(repo)
         await told.told()
         (letter,) = told.dead()
         assert "acme/app has no commit" in letter.error and "push it, then resend it" in letter.error
@@ -206,7 +132,7 @@ async def test_a_commit_that_is_not_at_the_forge_is_a_dead_letter(world, github,
 async def test_without_a_token_or_a_repository_somebody_is_told(world, repo):
     repo.commit({".formicary/ci.yml": CI})
     async with world(token=None) as told:
-        repository = await watch(told, repo)
+        repository = await told.watch(repo)
         await told.told()
         (letter,) = told.dead()
         assert f"there is no token for {repository.name}" in letter.error
@@ -230,7 +156,7 @@ async def test_an_invalid_definition_is_told_and_so_is_the_next_valid_one(world,
     """`formicary/sync`: path, line and sentence on the commit that broke it, success on the one that mends it."""
     good = repo.commit({".formicary/ci.yml": CI})
     async with world() as told:
-        repository = await watch(told, repo)
+        repository = await told.watch(repo)
         bad = repo.commit({".formicary/ci.yml": CI.replace("on_completed: test", "on_completed: tset")})
         await told.hive.reconciler.sync(repository.id)
         mended = repo.commit({".formicary/ci.yml": CI})
@@ -250,7 +176,7 @@ async def test_what_is_owed_outlives_the_process(world, github, repo, tmp_path):
     double.down = True
     repo.commit({".formicary/ci.yml": CI})
     async with world(double, folder=tmp_path / "data") as told:
-        await watch(told, repo)
+        await told.watch(repo)
         (request,) = told.hive.requests()
         await told.hive.queen.cancel(request.id, by="ada")
     double.down = False
