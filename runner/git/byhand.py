@@ -1,7 +1,7 @@
 """Remotes where no git is installed: the two calls that mirrors need, made by dulwich in a process of their own.
 
     python -m formicary.runner.git.byhand ls-remote (--symref | --heads --tags) -- URL
-    python -m formicary.runner.git.byhand fetch [--prune] [--depth=N] --stdin -- URL      (in the mirror)
+    python -m formicary.runner.git.byhand fetch [--prune] [--depth=N | --deepen=N] --stdin -- URL    (in the mirror)
 
 It takes git's words and answers in git's words, so that its caller need not care; other options are for git alone.
 Being a process it can be ended, and its memory is not the queen's. A token is read where git would read it.
@@ -26,7 +26,6 @@ from dulwich.objects import ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-WHOLE: Final = 0x7FFFFFFF
 _HEADER: Final = re.compile(r'extraHeader = "Authorization: Basic ([A-Za-z0-9+/=]+)"')
 _NAMESPACES: Final = (b"refs/heads/", b"refs/tags/")
 
@@ -78,7 +77,8 @@ def _listing(client: GitClient, path: str, *, head: bool) -> Iterable[bytes]:
 
 
 def _fetch(client: GitClient, path: str, refspecs: Sequence[str], words: Sequence[str]) -> None:
-    depth = next((int(word.removeprefix("--depth=")) for word in words if word.startswith("--depth=")), None)
+    depths = [int(word.partition("=")[2]) for word in words if word.startswith(("--depth=", "--deepen="))]
+    depth = depths[0] if depths else None
     pairs = [refspec.removeprefix("+").partition(":")[::2] for refspec in refspecs]
     with closing(Repo(".")) as repo:
         remote = {name: sha for name, sha in client.get_refs(path.encode()).refs.items() if sha is not None}

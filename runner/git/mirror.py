@@ -280,16 +280,17 @@ class Mirrors:
             raise RepositoryUnavailable(next(iter(mirror.refused.values()))[1])
 
     async def _fetch_commit(self, mirror: Mirror, sha: str, depth: int) -> None:
-        shallow = await to_thread.run_sync(lambda: mirror.bare.is_shallow)
-        deep = depth or WHOLE
+        """The commit with what is missing below it; then beyond where history ends here, if that is too near. What is
+        here is never cut off again, as a `depth` would do."""
+        path, refspecs = mirror.bare.path, [f"+{sha}:refs/formicary/keep/{sha}"]
+        remote = self._remote(mirror)
         try:
             async with self._fetching:
-                await self._remote(mirror).fetch(
-                    mirror.bare.path,
-                    [f"+{sha}:refs/formicary/keep/{sha}"],
-                    depth=deep if shallow else 0,
-                    most_bytes=self._most_bytes,
-                )
+                if not await to_thread.run_sync(_holds, mirror.bare, sha, 1):
+                    await remote.fetch(path, refspecs, most_bytes=self._most_bytes)
+                if not await to_thread.run_sync(_holds, mirror.bare, sha, depth):
+                    whole = 0 if depth else WHOLE
+                    await remote.fetch(path, refspecs, depth=whole, deepen=depth, most_bytes=self._most_bytes)
         except Failed as failed:
             if failed.kind != complaint.NO_REF:
                 raise

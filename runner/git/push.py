@@ -86,9 +86,9 @@ class Branch:
     clock: Callable[[], float] = time.time
     _known: dict[Path, tuple[tuple[int, int], ObjectID]] = field(default_factory=dict)
 
-    def put(self, files: Mapping[str, Path], message: str, check: Callable[[], None] = lambda: None) -> bool:
-        """Make the branch hold these (path below the root → file); whether a commit was needed. `check` is called in
-        between and ends it by raising. Raises RepositoryUnavailable, SetupError."""
+    def put(self, files: Mapping[str, Path | bytes], message: str, check: Callable[[], None] = lambda: None) -> bool:
+        """Make the branch hold these (path below the root → file, or its bytes); whether a commit was needed.
+        `check` is called in between and ends it by raising. Raises RepositoryUnavailable, SetupError."""
         try:
             return self._try(files, message, check)
         except _HERE:
@@ -100,7 +100,7 @@ class Branch:
             self._forget()
             raise self._unavailable(error) from error
 
-    def _try(self, files: Mapping[str, Path], message: str, check: Callable[[], None]) -> bool:
+    def _try(self, files: Mapping[str, Path | bytes], message: str, check: Callable[[], None]) -> bool:
         try:
             with self._opened() as repo:
                 return self._put(repo, files, message.encode(), check)
@@ -111,7 +111,7 @@ class Branch:
         shutil.rmtree(self.store, ignore_errors=True)
         self._known.clear()
 
-    def _put(self, repo: Repo, files: Mapping[str, Path], message: bytes, check: Callable[[], None]) -> bool:
+    def _put(self, repo: Repo, files: Mapping[str, Path | bytes], message: bytes, check: Callable[[], None]) -> bool:
         client, path = self._client()
         blobs = {name: self._blob(repo, file) for name, file in _checked(files, check)}
         for _ in range(TRIES):
@@ -162,17 +162,17 @@ class Branch:
         self.store.mkdir(mode=0o700, parents=True)
         return Repo.init_bare(str(self.store))
 
-    def _blob(self, repo: Repo, file: Path) -> ObjectID:
+    def _blob(self, repo: Repo, file: Path | bytes) -> ObjectID:
+        if isinstance(file, bytes):
+            return _stored(repo, file)
         found = file.stat()
         stamp = (found.st_mtime_ns, found.st_size)
         known = self._known.get(file)
         if known and known[0] == stamp and known[1] in repo.object_store:
             return known[1]
-        blob = Blob.from_string(file.read_bytes())
-        if blob.id not in repo.object_store:
-            repo.object_store.add_object(blob)
-        self._known[file] = (stamp, blob.id)
-        return blob.id
+        blob = _stored(repo, file.read_bytes())
+        self._known[file] = (stamp, blob)
+        return blob
 
     def _client(self) -> tuple[GitClient, str]:
         """The transport, and the path that it wants."""
@@ -198,10 +198,17 @@ class Branch:
         return RepositoryUnavailable(f"{self.name} of {self.address.url} cannot be written: {why.rstrip('.')}.")
 
 
-def _checked(files: Mapping[str, Path], check: Callable[[], None]) -> Iterator[tuple[str, Path]]:
+def _checked(files: Mapping[str, Path | bytes], check: Callable[[], None]) -> Iterator[tuple[str, Path | bytes]]:
     for one in files.items():
         check()
         yield one
+
+
+def _stored(repo: Repo, data: bytes) -> ObjectID:
+    blob = Blob.from_string(data)
+    if blob.id not in repo.object_store:
+        repo.object_store.add_object(blob)
+    return blob.id
 
 
 def _only(tip: ObjectID, _refs: Any, depth: int | None = None) -> list[ObjectID]:

@@ -121,13 +121,22 @@ class Remote:
         return _advert(bytes(done.out))
 
     async def fetch(
-        self, mirror: Path, refspecs: Sequence[str], *, depth: int = 0, prune: bool = False, most_bytes: int = 0
+        self,
+        mirror: Path,
+        refspecs: Sequence[str],
+        *,
+        depth: int = 0,
+        deepen: int = 0,
+        prune: bool = False,
+        most_bytes: int = 0,
     ) -> None:
-        """Bring these into the mirror. `depth` 0 = as much history as is missing; `most_bytes` 0 = any size."""
+        """Bring these into the mirror. `depth` 0 = as much history as is missing, else it ends there; `deepen`: so many
+        generations beyond where it ends now; `most_bytes` 0 = any size."""
         options = (
             *("fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--no-recurse-submodules", "--update-shallow"),
             *(("--prune",) if prune else ()),
             *((f"--depth={depth}",) if depth else ()),
+            *((f"--deepen={deepen}",) if deepen else ()),
         )
         lines = "".join(f"{refspec}\n" for refspec in refspecs).encode()
         command = [*options, *self._served_by, "--stdin", "--", self.address.url]

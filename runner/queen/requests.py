@@ -100,6 +100,12 @@ class Requests:
             raise NotFound(
                 f"{repository.name} has no `{ref.removeprefix('refs/heads/')}`, so there is no commit to run"
             )
+        if repository.url and not git.contains(commit):
+            # Nothing is fetched by its id: a forge gives out a fork's commits too, which nobody here has let in (T3).
+            raise NotFound(
+                f"no branch or tag of {repository.name} that was seen leads to {commit[:40]!r}; "
+                "if it was pushed a moment ago: formicary repos --sync"
+            )
         loaded = self._at(repository, commit, ask.job_type)
         job = loaded.definition
         if loaded.problems or job is None:
