@@ -29,6 +29,8 @@ OLDEST_GIT: Final = (2, 20)
 OLDEST_PYTHON: Final = (3, 11)
 LITTLE_DISK: Final = 512 * 1024 * 1024
 SKEW: Final = 60.0
+LATE: Final = 3600.0
+"""Seconds that a message to the outside may wait before somebody should look."""
 _NAMED: Final = 5
 
 
@@ -77,6 +79,7 @@ def _data(settings: Settings) -> Iterator[Finding]:
     with closing(reader):
         yield _logs(folder, reader)
         yield _clock(reader)
+        yield _outside(reader)
     yield _runs(folder)
 
 
@@ -113,6 +116,22 @@ def _clock(reader: ClosingReader) -> Finding:
         ahead = duration(newest.created_at - now)
         return Finding("clock", False, f"The newest request is {ahead} in the future; set this machine's clock right.")
     return Finding("clock", True, f"It is {stamp(now)}.")
+
+
+def _outside(reader: ClosingReader) -> Finding:
+    """What could not be told to the outside: commit statuses, notifications, webhooks."""
+    owed = reader.outbox_counts()
+    if owed.dead:
+        newest = reader.outbox(dead=True, page_size=1).records[0]
+        many = f"{owed.dead} messages" if owed.dead > 1 else "A message"
+        said = f"{many} to the outside could not be sent, such as this {newest.kind}: {newest.error}"
+        return Finding("outbox", False, f"{said}. See formicary outbox list --dead.")
+    late = time.time() - owed.since if owed.since is not None else 0.0
+    if late > LATE:
+        many = f"{owed.living} messages to the outside wait" if owed.living > 1 else "A message to the outside waits"
+        said = f"{many}, the oldest for {duration(late)}"
+        return Finding("outbox", False, f"{said}; formicary outbox list says for what.")
+    return Finding("outbox", True, f"{owed.living} messages to the outside are on their way, and none was given up.")
 
 
 def _runs(folder: Path) -> Finding:

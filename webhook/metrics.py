@@ -57,7 +57,15 @@ class _Now(Collector):
         yield GaugeMetricFamily("formicary_tasks_running", "Tasks at the ants.", sum(len(ant.running) for ant in ants))
         health = {part: int(not reason) for part, reason in self._door.queen.health().items()}
         yield _family("formicary_part_healthy", "1 where the part is well.", "part", health)
+        yield from self._outbox()
         yield from self._deliveries()
+
+    def _outbox(self) -> Iterator[Metric]:
+        owed = self._door.store.read().outbox_counts()
+        counts = {"waiting": owed.living, "dead": owed.dead}
+        yield _family("formicary_outbox", "Messages to the outside: to be sent, given up.", "state", counts)
+        age = max(self._door.clock() - owed.since, 0.0) if owed.since is not None else 0.0
+        yield GaugeMetricFamily("formicary_outbox_age_seconds", "How long the oldest one waits.", age)
 
     def _deliveries(self) -> Iterator[Metric]:
         verdicts = self._door.verdicts

@@ -2,8 +2,11 @@
 
 import json
 import signal
+import time
 
 import pytest
+
+from formicary.runner.store.sqlite import open_store
 
 
 def request_id(said):
@@ -269,6 +272,23 @@ def test_doctor_finds_what_is_wrong(here, server):
     assert f"run chmod 600 {server.data / 'admin.token'}" in said.out
     assert f"delete them: {orphan}" in said.out
     assert {one["part"] for one in found if not one["ok"]} == {"secrets", "logs"}
+
+
+async def test_doctor_says_what_could_not_be_told_to_the_outside(formicary, tmp_path, monkeypatch):
+    """D10: dead letters are visible, and so is what waits for hours."""
+    monkeypatch.setenv("FORMICARY_PORT", "0")
+    now = [time.time() - 7200]
+    store = open_store(tmp_path / "data", clock=lambda: now[0])
+    (tmp_path / "data").chmod(0o700)
+    await store.write(lambda tx: tx.owe("status", "k", {}))
+    late = formicary("doctor", "--data", tmp_path / "data")
+    (entry,) = store.read().outbox().records
+    await store.write(lambda tx: tx.defer(entry.id, due_at=0.0, error="there is no token for app", dead=True))
+    dead = formicary("doctor", "--data", tmp_path / "data")
+    store.close()
+    assert late.code == dead.code == 1
+    assert "A message to the outside waits, the oldest for 2 h" in late.out
+    assert "such as this status: there is no token for app. See formicary outbox list --dead." in dead.out
 
 
 def test_doctor_before_the_first_start(formicary, tmp_path, monkeypatch):

@@ -186,6 +186,13 @@ async def test_figures_for_prometheus(client, admin, make_request, make_executio
     assert first['formicary_deliveries_total{verdict="bad_signature"}'] == 1
     assert first['formicary_job_duration_seconds_count{state="COMPLETED"}'] == 1
     await make_execution(live, State.COMPLETED)
+    assert (first['formicary_outbox{state="waiting"}'], first["formicary_outbox_age_seconds"]) == (0, 0)
+    await store.write(lambda tx: tx.owe("status", "a", {}))
+    await store.write(lambda tx: tx.owe("status", "b", {}))
+    (entry, _) = store.read().outbox_since(0)
+    await store.write(lambda tx: tx.defer(entry.id, due_at=0.0, error="404", dead=True))
     second = await figures()
+    assert (second['formicary_outbox{state="waiting"}'], second['formicary_outbox{state="dead"}']) == (1, 1)
+    assert second["formicary_outbox_age_seconds"] >= 0
     assert second['formicary_job_duration_seconds_count{state="COMPLETED"}'] == 2
     assert (await figures())['formicary_job_duration_seconds_count{state="COMPLETED"}'] == 2
