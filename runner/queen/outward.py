@@ -12,7 +12,7 @@ from typing import Any
 from formicary.runner.core.definition import Hook, JobDefinition
 from formicary.runner.core.errors import DefinitionError, SetupError, Undeliverable
 from formicary.runner.core.names import fill, secrets_in
-from formicary.runner.core.records import JobRequest, Version
+from formicary.runner.core.records import Definition, JobRequest, Version
 from formicary.runner.publish.webhook import Ready
 from formicary.runner.queen.orders import render_plan
 from formicary.runner.queen.secrets import Secrets
@@ -56,7 +56,8 @@ class Outward:
     def registered(self, reader: Reader, request: JobRequest) -> JobDefinition | None:
         """The tracked branch's definition of the request's job, with this request's names; None where there is none
         of its repository. Raises Undeliverable."""
-        version = registered_version(reader, request)
+        found = registered_of(reader, request)
+        version = reader.version(found.version_id) if found and found.version_id is not None else None
         return self.rendered(reader, request, version) if version else None
 
     def rendered(self, reader: Reader, request: JobRequest, version: Version) -> JobDefinition:
@@ -87,14 +88,12 @@ class Outward:
         return values
 
 
-def registered_version(reader: Reader, request: JobRequest) -> Version | None:
-    """The version of the registered definition of the request's own repository."""
+def registered_of(reader: Reader, request: JobRequest) -> Definition | None:
+    """The registered definition of the request's own repository, which the tracked branch gives."""
     found = reader.definition_named(
         request.job_type, repository_id=request.repository_id, organization_id=request.organization_id
     )
-    if found is None or found.repository_id != request.repository_id or found.version_id is None:
-        return None
-    return reader.version(found.version_id)
+    return found if found is not None and found.repository_id == request.repository_id else None
 
 
 def _hook_of(job: JobDefinition, task: str) -> Hook | None:
