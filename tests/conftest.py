@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ("repos", "hives", "servers", "buckets", "remotes", "backups", "receivers", "forges")
+pytest_plugins = ("repos", "hives", "servers", "buckets", "remotes", "backups", "receivers", "forges", "mailservers")
 
 
 @pytest.fixture
