@@ -31,6 +31,7 @@ EVENTS: Final = (
 """What a request's event may be. `run` is `formicary run`."""
 _IS_THERE: Final = "sealed"
 _HEADS: Final = "refs/heads/"
+_NAMED_BY_US: Final = frozenset({"pull_request", "run"})
 _SCRIPTS: Final = ("before_script", "script", "after_script")
 
 
@@ -110,10 +111,11 @@ def sight(scope: Mapping[str, Sequence[Secret]], request: JobRequest) -> Sight:
 
 
 def branch_of(request: JobRequest) -> str:
-    """The branch that a request is about; "" for a tag. A pull request's is its head."""
-    if request.ref.startswith(_HEADS):
-        return request.ref.removeprefix(_HEADS)
-    return "" if request.ref.startswith("refs/tags/") else str(request.params.get("GitBranch") or "")
+    """The branch that a request is about; "" for a tag, or a commit of none. A pull request's is its head, that of
+    `formicary run` the one that is checked out. Nobody's parameter says which."""
+    if request.event in _NAMED_BY_US:
+        return str(request.params.get("GitBranch") or "")
+    return request.ref.removeprefix(_HEADS) if request.ref.startswith(_HEADS) else ""
 
 
 def _limit(secret: Secret, branch: str, event: str) -> str:

@@ -13,6 +13,7 @@ from formicary.runner.core.errors import DefinitionError, NotFound, RequestRefus
 from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, SyncState, Version
 from formicary.runner.core.states import TERMINAL
+from formicary.runner.git.repository import GitRepository
 from formicary.runner.queen.ask import Ask
 from formicary.runner.queen.keeping import keep
 from formicary.runner.queen.sources import Sources, tainted_names
@@ -106,6 +107,8 @@ class Requests:
                 f"no branch or tag of {repository.name} that was seen leads to {commit[:40]!r}; "
                 "if it was pushed a moment ago: formicary repos --sync"
             )
+        if not _is_on(git, commit, ref, refs):
+            ref = ""  # nobody gets what is for a branch (a secret) by saying that a commit is of it
         loaded = self._at(repository, commit, ask.job_type)
         job = loaded.definition
         if loaded.problems or job is None:
@@ -138,6 +141,12 @@ class Requests:
                 raise DefinitionError(definitions.problems)
             raise NotFound(f"commit {commit[:12]} of {repository.name} defines no job `{job_type}`")
         return loaded
+
+
+def _is_on(git: GitRepository, commit: str, ref: str, refs: Mapping[str, str]) -> bool:
+    """Whether the ref holds the commit; what is no branch is not looked at."""
+    head = refs.get(ref, "")
+    return not ref.startswith("refs/heads/") or commit == head or bool(head and git.is_ancestor(commit, head))
 
 
 def full_ref(name: str, refs: Mapping[str, str]) -> str:

@@ -68,7 +68,12 @@ def test_a_tag_is_of_no_branch():
     """Whoever may push a tag called `main` gets nothing for it."""
     found = seen(secret(branches=("main",)), ref="refs/tags/main", params={"GitBranch": "main"})
     assert "this run is of no branch" in found.refused["Key"]
-    assert branch_of(request(ref="", params={"GitBranch": "x"})) == "x"
+    assert branch_of(request(ref="", params={"GitBranch": "x"})) == "", "nobody's parameter says it"
+
+
+def test_the_branch_of_a_pull_request_is_its_head():
+    found = request(ref="refs/pull/7/head", event="pull_request", params={"GitBranch": "x", "GitBaseBranch": "main"})
+    assert branch_of(found) == "x" == branch_of(request(ref="", event="run", params={"GitBranch": "x"}))
 
 
 def test_events_limit_too_and_a_wider_secret_stands_in():

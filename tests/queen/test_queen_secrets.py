@@ -138,6 +138,29 @@ async def test_a_secret_that_is_not_for_this_run_fails_the_task_before_it_starts
     assert "ci.yml:" in last.error_message and "d3ploy" not in last.error_message
 
 
+async def test_nobody_gets_a_branchs_secret_by_saying_that_a_commit_is_of_it(world, repo):
+    """A commit runs as of a branch only if that branch holds it."""
+    await world.put("Deploy", "d3ploy-value", branches=("main",))
+    text = "job_type: ci\nscript: [steal]\nsecrets: [Deploy]\n"
+    good = repo.commit({".formicary/ci.yml": text})
+    repo.git("checkout", "-q", "-b", "evil")
+    evil = repo.commit({"a": "1"})
+    repo.git("checkout", "-q", "main")
+    repo.commit({"b": "1"})
+    await world.reconciler.sync(world.repository.id)
+    async with world.ant() as ant, anyio.create_task_group() as group:
+        ran = await world.submit(commit=good)
+        order = await ant.claim()
+        assert order.secrets and ran.ref == "refs/heads/main"
+        await ant.work(order)
+        await world.ended(ran.id)
+        group.start_soon(ant.claim)
+        for ask in ({"commit": evil}, {"commit": evil, "ref": "main"}, {"ref": "evil"}):
+            ended = await world.ended((await world.submit(**ask)).id)
+            assert "The secret `Deploy` is not for this run" in world.execution(ended.id).tasks["ci"].last.error_message
+        group.cancel_scope.cancel()
+
+
 async def test_default_goes_on_without_it_and_a_variable_is_said(world, repo):
     await world.put("Deploy", "d3ploy-value", branches=("release",))
     text = "job_type: ci\nscript: ['x ${Deploy:-} {{ Deploy | default(\"none\") }}']\n"
