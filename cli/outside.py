@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from formicary.cli.house import Inside, Outside
+from formicary.cli.settings import Settings
+from formicary.cli.sites import site
 from formicary.runner.core.errors import Problem
 from formicary.runner.core.records import Repository
 from formicary.runner.publish.github import GitHub
 from formicary.runner.publish.guard import Guard, Reach
+from formicary.runner.publish.messages import MessagePublisher, Ways, mail_at
 from formicary.runner.publish.statuses import StatusPublisher
 from formicary.runner.publish.webhook import WebhookPublisher
+from formicary.runner.queen.breakage import Composer
 from formicary.runner.queen.lifecycle import lifecycle_effect
+from formicary.runner.queen.notices import NotifyEffect, NotifyPublisher
 from formicary.runner.queen.outward import Outward
 from formicary.runner.queen.statuses import status_effect, sync_owed
-from formicary.site.publish import SitePublisher, site_effect
 
 Making = Callable[[Inside], Iterator[Outside]]
 
@@ -27,12 +31,6 @@ Making = Callable[[Inside], Iterator[Outside]]
 def outside(inside: Inside) -> list[Outside]:
     """All of them."""
     return [one for make in _MAKING for one in make(inside)]
-
-
-def _site(inside: Inside) -> Iterator[Outside]:
-    if inside.settings.site is not None:
-        publisher = SitePublisher(inside.store, inside.settings.site, inside.logs)
-        yield Outside(publisher, site_effect, start=publisher.publish_all, gone=publisher.prune)
 
 
 def _webhooks(inside: Inside) -> Iterator[Outside]:
@@ -60,8 +58,26 @@ def _statuses(inside: Inside) -> Iterator[Outside]:
     yield Outside(publisher, status_effect, judged=sync_owed, close=forge.close)
 
 
+def _notifications(inside: Inside) -> Iterator[Outside]:
+    """In two steps: who is to be told, and then each of them."""
+    outward = _outward(inside)
+    composer = Composer(inside.store, inside.logs, inside.sources, outward, inside.mask)
+    yield Outside(NotifyPublisher(inside.store, outward), NotifyEffect())
+    yield Outside(MessagePublisher(ways_of(inside.settings), composer.message, inside.mask))
+
+
+def ways_of(settings: Settings) -> Ways:
+    """How people may be told. Raises SetupError."""
+    password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
+    return Ways(
+        mail_at(settings.smtp, settings.smtp_from, password) if settings.smtp else None,
+        settings.slack.get_secret_value() if settings.slack else "",
+        {name: url.get_secret_value() for name, url in settings.notify_urls.items()},
+    )
+
+
 def _outward(inside: Inside) -> Outward:
     return Outward(inside.store, lambda: inside.queen().secrets, time.time, inside.url)
 
 
-_MAKING: Final[tuple[Making, ...]] = (_site, _webhooks, _statuses)
+_MAKING: Final[tuple[Making, ...]] = (site, _webhooks, _notifications, _statuses)

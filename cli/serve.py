@@ -20,6 +20,7 @@ from formicary.cli.listening import LOOPBACK, Served, address_of, check_tls, lis
 from formicary.cli.outside import outside
 from formicary.cli.repository import as_settings
 from formicary.cli.settings import Settings, misspelt, read_settings
+from formicary.cli.siteplace import site_place
 from formicary.cli.watching import watch_all
 from formicary.webhook import datafolder
 from formicary.webhook.app import build_app, build_hooks_app
@@ -95,7 +96,8 @@ def _welcome(house: House, door: Door, for_hooks: socket.socket | None, say: Any
     if settings.site:
         public = any(one.visibility == "public" for one in house.store.read().repositories())
         hint = "" if public else "  (empty: only public repositories are written there; see --public)"
-        say(f"  site      {settings.site / 'index.html'}{hint}")
+        place = site_place(settings.site)
+        say(f"  site      {place.folder / 'index.html' if place.folder else place}{hint}")
     hands = "1 hand" if settings.hands == 1 else f"{settings.hands} hands"
     say(f"  ant       {hands}, workspaces in {settings.work_folder}")
     say(f"  listening {door.settings.url}")
@@ -144,7 +146,7 @@ async def _drained(house: House, scope: anyio.CancelScope) -> None:
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on, 0 = any free one.  [default: 7777]")
 @click.option("--url", help="Public address that links use.")
-@click.option("--site", type=click.Path(path_type=Path), help="Also write the pages of public repositories there.")
+@click.option("--site", help="Also write the pages of public repositories there: a folder, s3://…, or URL#branch.")
 @click.option("--hooks-listen", metavar="HOST:PORT", help="Take hooks (and nothing else) there too.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate with its chain (PEM): serve HTTPS.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM).")

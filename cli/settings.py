@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_core import PydanticCustomError
 
 from formicary.cli.repository import RepositorySettings, as_settings, in_variable
+from formicary.cli.siteplace import is_elsewhere, site_place
 from formicary.runner.artifacts.address import address_of
 from formicary.runner.core.errors import SetupError
 
@@ -60,7 +61,8 @@ class Settings(BaseModel):
     smtp_password: SecretStr | None = None
     slack: SecretStr | None = None
     notify_urls: dict[str, SecretStr] = Field(default_factory=dict)
-    site: Path | None = None
+    site: str = ""
+    site_token: SecretStr | None = None
     artifacts: str = ""
     s3_access_key: str = ""
     s3_secret_key: SecretStr | None = None
@@ -109,6 +111,16 @@ class Settings(BaseModel):
         except SetupError as error:
             raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from error
         return value
+
+    @field_validator("site", mode="before")
+    @classmethod
+    def _site(cls, value: Any) -> Any:
+        try:
+            if value:
+                site_place(str(value))
+        except SetupError as error:
+            raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from error
+        return str(value)
 
     @property
     def scheme(self) -> str:
@@ -180,7 +192,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise SetupError(f"{path} is not valid TOML: {error}") from error
     for name in ("data", "site", "work", "tls_cert", "tls_key"):
-        if isinstance(content.get(name), str):
+        if isinstance(content.get(name), str) and not (name == "site" and is_elsewhere(content[name])):
             content[name] = path.parent / Path(content[name]).expanduser()
     for one in content["repo"] if isinstance(content.get("repo"), list) else ():
         for name in ("token_file", "deploy_key", "known_hosts", "webhook_secret_file"):

@@ -33,6 +33,7 @@ CONNECT: Final = 10.0
 READ: Final = 60.0
 """Seconds without a byte."""
 RETRIES: Final = 2
+WHOLE_PART: Final = 32 << 20
 _BACKOFF: Final = 0.3
 _MISSING: Final = frozenset({"NoSuchKey", "NoSuchObject", "ResourceNotFound"})
 _KEYS: Final = frozenset(
@@ -67,9 +68,11 @@ class Bucket:
             http_client=_pool(connect, read),
         )
 
-    def put(self, key: str, source: BinaryIO, size: int, media: str = "", cache: str = "") -> None:
+    def put(
+        self, key: str, source: BinaryIO, size: int, media: str = "", cache: str = "", *, whole: bool = False
+    ) -> None:
         """Put `size` bytes under `key`, in parts where they are many; nobody sees them before they are whole. What
-        `source` raises is raised, and then nothing is put."""
+        `source` raises is raised, and then nothing is put. With `whole` up to 32 MiB are one part, held in memory."""
         with self._said():
             self._client.put_object(
                 self.address.bucket,
@@ -78,6 +81,7 @@ class Bucket:
                 size,
                 content_type=media or "application/octet-stream",
                 metadata={"Cache-Control": cache} if cache else None,
+                part_size=WHOLE_PART if whole else 0,
                 num_parallel_uploads=1,  # no threads of its own; one part in memory
             )
 
