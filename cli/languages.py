@@ -49,13 +49,14 @@ def go(folder: Folder) -> Find | None:
     """Modules are fetched into a cache where there is a go.sum; Go takes absolute paths alone."""
     if "go.mod" not in folder:
         return None
-    script = ("go vet ./...", "go test ./...")
+    tests = ("go vet ./...", "go test ./...")
     if "go.sum" not in folder:
-        return Find("Go", "go.mod", "go vet, go test", script, ("go",))
-    environment = {"GOFLAGS": "-modcacherw"}
-    script = ('export GOMODCACHE="$PWD/.gomod"', *script)
-    cache = Cache("go", ("go.sum",), (".gomod/cache/download",))
-    return Find("Go", "go.mod", "go vet, go test", script, ("go",), environment=environment, cache=cache)
+        return Find("Go", "go.mod", "go vet, go test", tests, ("go",))
+    return Find(
+        *("Go", "go.mod", "go vet, go test", ('export GOMODCACHE="$PWD/.gomod"', *tests), ("go",)),
+        environment={"GOFLAGS": "-modcacherw"},
+        cache=Cache("go", ("go.sum",), (".gomod/cache/download",)),
+    )
 
 
 def rust(folder: Folder) -> Find | None:
