@@ -89,6 +89,7 @@ class Reconciler:
         async with anyio.create_task_group() as group:
             self._group = group
             for repository in self._store.read().repositories():
+                await self._bring_home(repository)
                 self._watch(repository.id)
             task_status.started()
             await anyio.sleep_forever()
@@ -241,6 +242,14 @@ class Reconciler:
                 f"{repository.name} is a remote repository ({repository.url}); only a server watches those."
             )
         return self._mirrors
+
+    async def _bring_home(self, repository: Repository) -> None:
+        """A restored database may name the mirror of another data folder, which another server may use."""
+        if not repository.url or self._mirrors is None:
+            return
+        path = self._mirrors.at_home(repository.path)
+        if path != repository.path:
+            await self._store.write(lambda tx: tx.put_repository(repository.model_copy(update={"path": path})))
 
     async def _with_mirror(self, repository: Repository) -> Repository:
         """With the folder of its mirror: its own, however its address changes."""

@@ -52,6 +52,7 @@ def repository(source: Source, name: str) -> RepositoryView:
     return RepositoryView(
         id=found.id,
         card=_card_of(found, past, definitions, source.outside),
+        url="" if source.outside else found.url,  # where it lies is for those who log in
         tracked_branch=short(found.tracked_branch),
         synced_commit=found.synced_commit[:9],
         synced_at=found.synced_at,

@@ -97,6 +97,7 @@ class Branch:
 class RepositoryView:
     id: int
     card: RepositoryCard
+    url: str
     tracked_branch: str
     synced_commit: str
     synced_at: float | None

@@ -83,6 +83,11 @@ _KNOWN: Final[Sequence[tuple[str, str, str]]] = (
         "GIT_SSL_CAINFO to its file.",
     ),
     (
+        r"cannot run ssh|ssh: (command )?not found|No such file or directory: '?ssh",
+        OTHER,
+        "There is no ssh on this machine, and {url} is reached by it; install openssh-client, or use an https address.",
+    ),
+    (
         r"Connection refused|[Ff]ailed to connect|[Cc]ouldn't connect|No route to host|Network is unreachable"
         r"|Host is down",
         OTHER,
@@ -133,7 +138,7 @@ def explain(said: str, address: Address, *, secrets: Sequence[str], authenticate
     why = (
         "its token is wrong, has expired, or may not read this repository"
         if authenticated
-        else "it wants a token; give it as `token_env` or `token_file`"
+        else "it wants a token; give it as `token_env` or `token_file`, or store it (formicary secrets set --credential)"
     )
     words = {"url": address.url, "host": address.host or "this machine", "hosts": hosts, "why": why}
     for pattern, kind, text in _COMPILED:

@@ -93,6 +93,10 @@ class Mirrors:
                 return path
         raise AssertionError("one of so many names is free")
 
+    def at_home(self, path: str) -> str:
+        """The same mirror in this data folder; a database may have come from another one."""
+        return str(self.folder / Path(path).name)
+
     async def prepare(self, repository: Repository) -> None:
         """An empty mirror, where there is none. Raises SetupError for an address that is none."""
         parse(repository.url)

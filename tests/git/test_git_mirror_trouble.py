@@ -70,10 +70,18 @@ async def test_a_name_that_resolves_to_nothing(near):
     assert "nobody.invalid cannot be resolved" in await refused(near)
 
 
-async def test_tls_that_nobody_vouches_for(near, http_site):
-    near.repository = near.repository.model_copy(update={"url": near.repository.url.replace("http://", "https://")})
-    said = await refused(near)
-    assert "TLS" in said or "broke" in said
+async def test_tls_that_nobody_vouches_for(near, repo, http_site, certificate, monkeypatch):
+    """Never without a check; the operator's own authority is taken from the environment, as git does."""
+    ours = certificate("127.0.0.1")
+    http_site.stop()
+    http_site.tls = ours.server
+    http_site.start()
+    near.repository = near.repository.model_copy(update={"url": http_site.url(repo.path / ".git")})
+    assert "The TLS certificate of 127.0.0.1 is not accepted" in await refused(near)
+    assert http_site.seen == [], "no token was sent"
+    monkeypatch.setenv("GIT_SSL_CAINFO", str(ours.file))
+    await near.refresh()
+    assert near.refs()["refs/heads/main"] == repo.head()
 
 
 async def test_an_unknown_host_key_a_changed_one_and_a_strange_key(by_ssh, ssh_site, tmp_path):

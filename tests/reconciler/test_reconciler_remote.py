@@ -1,5 +1,6 @@
 """Looks at remote repositories: the same as at local ones, through a mirror; their trouble is theirs alone."""
 
+import shutil
 from pathlib import Path
 
 import anyio
@@ -173,3 +174,16 @@ async def test_forgotten_with_its_mirror(hive, repo, far, tmp_path):
     assert len(list((hive.folder / "mirrors").iterdir())) == 1
     await hive.reconciler.remove(repository.id)
     assert list((hive.folder / "mirrors").iterdir()) == []
+
+
+async def test_a_database_from_another_folder_brings_no_mirror_along(open_hive, repo, far, tmp_path):
+    """Restored elsewhere: the old folder is another server's."""
+    repo.commit({".formicary/ci.yml": CI})
+    async with open_hive(tmp_path / "old") as hive:
+        repository = await watch(hive, far)
+    (tmp_path / "new").mkdir()
+    shutil.copy(tmp_path / "old" / "formicary.db", tmp_path / "new" / "formicary.db")
+    async with open_hive(tmp_path / "new") as hive:
+        found = await hive.reconciler.sync(repository.id)
+        assert (found.state, Path(found.path).parent) == ("ok", tmp_path / "new" / "mirrors")
+        assert len(hive.requests()) == 1
