@@ -64,10 +64,8 @@ def as_html(notice: Notice) -> str:
     parts = [
         f'<p style="border-left:4px solid {colour};padding-left:8px"><b>{escape(one_line(notice.subject))}</b></p>'
     ]
-    rows = (
-        f"<tr><td>{escape(label)}</td><td>{escape(one_line(value, 500))}</td></tr>" for label, value in notice.facts
-    )
-    parts.append(f"<table cellpadding='2'>{''.join(rows)}</table>")
+    facts = (f"{escape(label)}: {escape(one_line(value, 500))}" for label, value in notice.facts)
+    parts.append(f"<p>{'<br>'.join(facts)}</p>")
     for heading, lines in notice.more:
         items = "".join(f"<li>{escape(one_line(line))}</li>" for line in lines)
         parts.append(f"<p>{escape(heading)}:</p><ul>{items}</ul>")

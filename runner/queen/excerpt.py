@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from formicary.runner.core.logframes import Frame, parse
@@ -14,6 +15,8 @@ from formicary.runner.queen.logs import Logs
 
 LOOKED_AT: Final = 1 << 20
 """Bytes from the end of a log."""
+MOST_TRIED: Final = 50
+"""Places where a frame may begin; whoever writes more false ones than these into his log gets no lines of it."""
 LAST: Final = 20
 BEFORE: Final = 2
 AFTER: Final = 12
@@ -22,7 +25,8 @@ MOST_LINE: Final = 300
 _HEADER: Final = re.compile(rb"(?:\A|\n)(?=\d+\.\d{3} (?:cmd|out|sys) \d+\n)")
 _MARK: Final = re.compile(r"::error(?: [^:\n]*)?::(?P<text>.*)")
 _FAILURE: Final = re.compile(
-    r"^Traceback \(most recent call last\)|^(?:E  +|FAIL|FAILED\b|ERROR\b|not ok\b|panic:|fatal:|make: \*\*\*)"
+    r"^Traceback \(most recent call last\)|^(?:-+ )?FAIL\b"
+    r"|^(?:E  +|FAILED\b|ERROR\b|not ok\b|panic:|fatal:|make: \*\*\*)"
     r"|\b(?:[A-Za-z]*Error|[A-Za-z]*Exception)\b:?|\berror(?:\[\w+\])?:|\bAssertion failed\b|\bfailed\b.*\bassert",
     re.M,
 )
@@ -38,14 +42,18 @@ def tail(logs: Logs, task_execution_id: str, most: int = LOOKED_AT) -> str:
 
 
 def _frames(data: bytes, *, whole: bool) -> Iterator[Frame]:
-    """The frames of bytes that may begin within one. What looks like a header and is none does not parse to the end."""
-    for found in [0] if whole else (found.end() for found in _HEADER.finditer(data)):
+    """The frames of bytes that may begin within one. What looks like a header and is none does not lead to the end."""
+    if whole:
+        yield from parse(data)
+        return
+    for found in islice(_HEADER.finditer(data), MOST_TRIED):
         try:
-            frames = list(parse(data[found:]))
+            frames = list(parse(memoryview(data)[found.end() :], found.end()))
         except ValueError:
             continue
-        yield from frames
-        return
+        if frames and frames[-1].end == len(data):
+            yield from frames
+            return
 
 
 def excerpt(written: str, most: int = MOST_EXCERPT) -> str:
