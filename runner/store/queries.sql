@@ -405,14 +405,6 @@ DELETE FROM tokens WHERE id = :id
 -- A token was used.
 UPDATE tokens SET used_at = :at WHERE id = :id
 
--- name: outbox_due
--- Effects that are due, the most overdue first.
-SELECT {outbox.columns} FROM outbox WHERE dead = 0 AND due_at <= :now ORDER BY due_at, id LIMIT :limit
-
--- name: outbox_next
--- When the next living effect is due.
-SELECT due_at FROM outbox WHERE dead = 0 ORDER BY due_at LIMIT 1
-
 -- name: outbox_entry
 -- One of what is owed.
 SELECT {outbox.columns} FROM outbox WHERE id = :id

@@ -289,13 +289,6 @@ class SqliteReader:
     def token_by_digest(self, digest: str) -> Token | None:
         return self._one(rows.TOKEN, "token_by_digest", {"digest": digest})
 
-    def outbox_due(self, now: float, limit: int = 100) -> list[OutboxEntry]:
-        return self._many(rows.OUTBOX, "outbox_due", {"now": now, "limit": limit})
-
-    def outbox_next(self) -> float | None:
-        row = self._row("outbox_next", {})
-        return None if row is None else float(row[0])
-
     def owed_before(
         self, organization_id: str, kind: str, first: str, key: str, limit: int = 100
     ) -> list[OutboxEntry]:

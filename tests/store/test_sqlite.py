@@ -177,10 +177,10 @@ async def test_a_database_that_cannot_be_read_is_the_worlds_fault(world):
     reader = world.store.read()
     await world.store._writer.maintain(lambda db: db.execute("DROP TABLE outbox"))
     with pytest.raises(WorldError, match=r"could not be read .*doctor"):
-        reader.outbox_due(0.0)
+        reader.outbox_since(0)
     world.store.close()
     with pytest.raises(LostError, match="closed"):
-        reader.outbox_due(0.0)
+        reader.outbox_since(0)
 
 
 async def test_a_plan_never_changes(world):

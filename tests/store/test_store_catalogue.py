@@ -223,10 +223,10 @@ async def test_tokens(world):
 async def test_the_newest_effect_of_a_key_stands_for_the_older(world):
     """D10: latest state wins; the end of the older one's sending does not take the newer one away."""
     await world.store.write(lambda tx: tx.owe("status", "k", {"state": "pending"}))
-    (older,) = world.store.read().outbox_due(0.0)
+    (older,) = world.store.read().outbox_since(0)
     await world.store.write(lambda tx: tx.owe("status", "k", {"state": "success"}))
     await world.store.write(lambda tx: tx.settle(older.id))
-    (newer,) = world.store.read().outbox_due(0.0)
+    (newer,) = world.store.read().outbox_since(0)
     assert newer.payload == {"state": "success"} and newer.id > older.id
     await world.store.write(lambda tx: tx.settle(newer.id))
     assert world.store.read().outbox().records == ()
@@ -256,22 +256,18 @@ async def test_whoever_tells_the_outside_hears_of_each_commit_that_owes(world):
     assert heard == [1]
 
 
-async def test_effects_come_when_they_are_due_and_dead_letters_stay_visible(world):
+async def test_effects_come_in_their_order_and_dead_letters_stay_visible(world):
     """D10: backoff and dead letters."""
     write, reader = world.store.write, world.store.read()
-    assert reader.outbox_next() is None
     await write(lambda tx: tx.owe("status", "late", {}, due_at=50.0))
     await write(lambda tx: tx.owe("status", "soon", {}, due_at=10.0, organization_id="org"))
-    assert reader.outbox_next() == 10.0
-    assert [entry.key for entry in reader.outbox_due(20.0)] == ["soon"]
-    assert [entry.key for entry in reader.outbox_due(60.0)] == ["soon", "late"]
-    assert [entry.key for entry in reader.outbox_due(60.0, limit=1)] == ["soon"]
-    soon = reader.outbox_due(20.0)[0]
+    assert [(entry.key, entry.due_at) for entry in reader.outbox_since(0)] == [("late", 50.0), ("soon", 10.0)]
+    assert [entry.key for entry in reader.outbox_since(0, limit=1)] == ["late"]
+    soon = reader.outbox_since(0)[1]
     assert soon.organization_id == "org"
     await write(lambda tx: tx.defer(soon.id, due_at=90.0, error="403"))
-    assert (reader.outbox_due(60.0)[0].key, reader.outbox_next()) == ("late", 50.0)
     await write(lambda tx: tx.defer(soon.id, due_at=90.0, error="403", dead=True))
-    assert [entry.key for entry in reader.outbox_due(1000.0)] == ["late"]
+    assert [entry.key for entry in reader.outbox_since(0)] == ["late"]
     dead = next(entry for entry in reader.outbox().records if entry.key == "soon")
     assert (dead.dead, dead.attempts, dead.error) == (True, 2, "403")
 
