@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from formicary.runner.core.definition import Artifacts, Cache, TaskDefinition
+from formicary.runner.core.masking import MASK
 from formicary.runner.core.messages import TaskOrder
 from formicary.runner.core.names import fill
 
@@ -54,6 +55,8 @@ def _artifacts(artifacts: Artifacts, secrets: Mapping[str, str]) -> Artifacts:
 
 
 def _cache(cache: Cache, secrets: Mapping[str, str]) -> Cache:
+    """What is kept is filed under its key for all to see, so secrets in it stay masked."""
+    masks = dict.fromkeys(secrets, MASK.decode())
     update: dict[str, Any] = {name: _all(getattr(cache, name), secrets) for name in ("key_paths", "paths")}
-    update["fallback_keys"] = _all(cache.fallback_keys, secrets)
-    return cache.model_copy(update={**update, "key": fill(cache.key, secrets)})
+    update["fallback_keys"] = _all(cache.fallback_keys, masks)
+    return cache.model_copy(update={**update, "key": fill(cache.key, masks)})

@@ -274,7 +274,7 @@ class Task:
             error_code=outcome.error_code,
             error_message=mask(outcome.error_message),
             outputs={name: mask(value) for name, value in outputs.items()},
-            artifacts=refs,
+            artifacts=tuple(ref.model_copy(update={"name": mask(ref.name)}) for ref in refs),
             warnings=(*self._warnings, *self._log.commands.warnings, *map(mask, warnings)),
             usage=outcome.usage,
         )
