@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "hook": Entry("formicary.cli.hook", "Let git tell the server of every commit."),
     "deliveries": Entry("formicary.cli.deliveries", "What hooks delivered, what came of it, and once more."),
     "outbox": Entry("formicary.cli.outbox", "What is owed to the outside, and dead letters sent again."),
+    "notify": Entry("formicary.cli.notify", "Send a test message, to see whether it arrives."),
     "token": Entry("formicary.cli.token", "Make, list and revoke tokens."),
     "secrets": Entry("formicary.cli.secrets", "Set, list and remove secrets."),
     "backup": Entry("formicary.cli.backup", "Save all that the data folder holds, while a server runs."),

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from formicary.cli.house import Inside, Outside
-from formicary.cli.settings import Settings
 from formicary.cli.sites import site
+from formicary.cli.ways import ways_of
 from formicary.runner.core.errors import Problem
 from formicary.runner.core.records import Repository
 from formicary.runner.publish.github import GitHub
 from formicary.runner.publish.guard import Guard, Reach
-from formicary.runner.publish.messages import MessagePublisher, Ways, mail_at
+from formicary.runner.publish.messages import MessagePublisher
 from formicary.runner.publish.statuses import StatusPublisher
 from formicary.runner.publish.webhook import WebhookPublisher
 from formicary.runner.queen.breakage import Composer
@@ -64,16 +64,6 @@ def _notifications(inside: Inside) -> Iterator[Outside]:
     composer = Composer(inside.store, inside.logs, inside.sources, outward, inside.mask)
     yield Outside(NotifyPublisher(inside.store, outward), NotifyEffect())
     yield Outside(MessagePublisher(ways_of(inside.settings), composer.message, inside.mask))
-
-
-def ways_of(settings: Settings) -> Ways:
-    """How people may be told. Raises SetupError."""
-    password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
-    return Ways(
-        mail_at(settings.smtp, settings.smtp_from, password) if settings.smtp else None,
-        settings.slack.get_secret_value() if settings.slack else "",
-        {name: url.get_secret_value() for name, url in settings.notify_urls.items()},
-    )
 
 
 def _outward(inside: Inside) -> Outward:
