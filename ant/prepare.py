@@ -31,7 +31,8 @@ async def workspace(kit: Kit, order: TaskOrder, place: Place, log: Log) -> froze
         log.sys(f"Copied the working tree {source.path}.")
     if order.inputs:
         put = partial(to_thread.run_sync, partial(_inputs, kit, order, place), limiter=kit.threads)
-        await patiently(put, kit.settings.store_patience, log.sys)
+        # Lost before the script's own time is over: waiting for the store is not its fault (D12).
+        await patiently(put, min(kit.settings.store_patience, order.task.timeout / 2), log.sys)
         for one in order.inputs:
             log.sys(f"Artifact {one.artifact.name} of {one.task_type} put in place.")
     if not order.task.cache:

@@ -17,9 +17,11 @@ from typing import Final
 import click
 
 from formicary.cli.format import as_json, progress
-from formicary.cli.objects import open_objects
+from formicary.cli.masterkey import MasterKey
+from formicary.cli.objects import keys_for
 from formicary.cli.settings import Settings, read_settings
-from formicary.runner.core.errors import FormicaryError
+from formicary.runner.artifacts.address import SCHEME, address_of
+from formicary.runner.core.errors import FormicaryError, SetupError
 from formicary.runner.store.maintenance import Finding, check
 from formicary.runner.store.sqlite import ClosingReader, open_reader
 from formicary.site.times import duration, size, stamp
@@ -40,7 +42,9 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _data(settings)
     yield _work(settings)
     if settings.artifacts:
-        yield _bucket(settings)
+        yield _bucket("artifacts", settings, settings.artifacts)
+    if settings.site.startswith(SCHEME):
+        yield _bucket("site", settings, settings.site)
     yield _server(settings)
 
 
@@ -77,6 +81,7 @@ def _data(settings: Settings) -> Iterator[Finding]:
     except FormicaryError:
         return  # check() has said why
     with closing(reader):
+        yield _key(folder, reader)
         yield _logs(folder, reader)
         yield _clock(reader)
         yield _outside(reader)
@@ -90,6 +95,21 @@ def _secrets(folder: Path) -> Finding:
         names = " ".join(str(path) for path in open_ones)
         return Finding("secrets", False, f"Others can read {names}; run chmod 600 {names}.")
     return Finding("secrets", True, f"{len(files)} files with secrets are their owner's alone.")
+
+
+def _key(folder: Path, reader: ClosingReader) -> Finding:
+    """Whether what is sealed can be opened."""
+    sealed = reader.secret_keys()
+    try:
+        key = MasterKey(folder)
+        complaint = key.complaint(sealed)
+    except SetupError as error:
+        complaint = str(error)
+    if complaint:
+        return Finding("master key", False, f"{complaint[0].upper()}{complaint[1:]}.")
+    if not sealed:
+        return Finding("master key", True, "Nothing is sealed yet.")
+    return Finding("master key", True, f"{key.place} opens what is sealed.")
 
 
 def _logs(folder: Path, reader: ClosingReader) -> Finding:
@@ -154,13 +174,15 @@ def _work(settings: Settings) -> Finding:
     return Finding("workspaces", True, f"{folder}, {size(free)} free.")
 
 
-def _bucket(settings: Settings) -> Finding:
+def _bucket(part: str, settings: Settings, address: str) -> Finding:
+    from formicary.runner.artifacts.bucket import Bucket
+
     try:
-        open_objects(settings).check()
+        Bucket(address_of(address), keys_for(settings)).check()
     except FormicaryError as error:
         text = str(error)
-        return Finding("artifacts", False, text[:1].upper() + text[1:].removesuffix(".") + ".")
-    return Finding("artifacts", True, "Objects can be put into the bucket, read and deleted.")
+        return Finding(part, False, text[:1].upper() + text[1:].removesuffix(".") + ".")
+    return Finding(part, True, "Objects can be put into its bucket, read and deleted.")
 
 
 def _server(settings: Settings) -> Finding:

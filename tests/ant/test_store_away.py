@@ -68,6 +68,15 @@ async def test_a_store_that_stays_away_loses_the_attempt(colony, away, an_order,
     assert report.kind == "LOST" and str(error) in report.message
 
 
+async def test_waiting_for_the_store_is_not_the_scripts_time(colony, away, an_order):
+    """D12: lost, before the task's timeout could be blamed."""
+    digest = away.put(io.BytesIO(b"from before"))
+    away.times = 1000
+    one = Input(task_type="first", artifact=ArtifactRef(name="in", digest=digest.sha256, size=digest.size))
+    report = await colony.do(an_order("SHELL", script=("cat in",), order={"inputs": (one,)}, timeout=0.6))
+    assert report.kind == "LOST" and "The store is away." in report.message
+
+
 async def test_a_cache_waits_for_nobody(colony, away, an_order):
     """It is brought or kept where it can be, else the task goes on without it."""
     cache = Cache(key="k", paths=("out",))

@@ -46,6 +46,11 @@ def test_the_ant_loads_no_server():
     assert loaded_by("formicary.ant.ant").intersection(world) == set()
 
 
+def test_a_bucket_is_imported_on_first_use():
+    """`run` and `serve` that keep everything on this machine load no client of S3."""
+    assert "minio" not in loaded_by("formicary.cli.serve", "formicary.cli.run", "formicary.cli.doctor")
+
+
 def test_executors_are_imported_on_first_use():
     """The registry is a table of names: asking what there is imports no executor."""
     code = (

@@ -2,7 +2,10 @@
 
 import json
 import subprocess
+import tempfile
+from pathlib import Path
 
+import pytest
 from buckets import ACCESS, SECRET
 from servers import FORMICARY, environment
 
@@ -20,6 +23,14 @@ tasks:
     script: ["cat out"]
 """
 KEYS = {"FORMICARY_S3_ACCESS_KEY": ACCESS, "FORMICARY_S3_SECRET_KEY": SECRET}
+
+
+@pytest.fixture
+def open_folder():
+    """One that a task's own user may look into."""
+    with tempfile.TemporaryDirectory(prefix="formicary-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def doctor(folder, address, **extra):
@@ -58,6 +69,33 @@ def test_doctor_looks_at_the_bucket(tmp_path, s3):
     ):
         found = doctor(tmp_path, address, **keys)
         assert not found["ok"] and why in found["message"]
+
+
+def test_a_task_waits_for_a_bucket_that_dies(serve, repo, tmp_path, open_folder, mortal_s3):
+    """Killed while a task runs, started again: the job completes, its artifact is whole."""
+    bucket = mortal_s3.bucket()
+    gate = open_folder / "gate"
+    script = f"echo began; until [ -e {gate} ]; do sleep 0.05; done; echo made > out"
+    repo.commit(
+        {
+            ".formicary/ci.yml": "job_type: ci\ntriggers: {commit: {}}\ntasks:\n"
+            f"  - {{task_type: t, script: ['{script}'], artifacts: {{paths: [out]}}}}\n"
+        }
+    )
+    server = serve(tmp_path, "--repo", repo.path, "--artifacts", mortal_s3.address(bucket), **KEYS)
+
+    def log():
+        attempts = server.get("/api/jobs/requests/1/tasks")["records"]
+        return server.call(f"/api/tasks/{attempts[0]['attempts'][0]['id']}/log?format=records")[1] if attempts else ""
+
+    server.wait(lambda: "began" in log())
+    mortal_s3.kill()
+    gate.touch()
+    server.wait(lambda: "Trying again for up to 300 seconds" in log())
+    mortal_s3.start()
+    assert [one["state"] for one in server.ended()] == ["COMPLETED"]
+    assert server.call("/api/artifacts/1/download") == (200, "made\n")
+    assert server.stop() == 0
 
 
 def test_the_start_is_refused_with_a_remedy(tmp_path, s3):
