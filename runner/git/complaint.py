@@ -77,7 +77,7 @@ _KNOWN: Final[Sequence[tuple[str, str, str]]] = (
         "The name {host} cannot be resolved; check the address, or this machine's DNS.",
     ),
     (
-        r"SSL certificate|certificate verify failed|server certificate verification failed|SSL_ERROR|SSL:|TLS|gnutls",
+        r"SSL certificate|certificate verif|SSL_ERROR|SSL routines|SSLError|handshake|issuer|self.signed|CAfile",
         OTHER,
         "The TLS certificate of {host} is not accepted ({last}); install its authority on this machine, or set "
         "GIT_SSL_CAINFO to its file.",
@@ -124,7 +124,7 @@ _KNOWN: Final[Sequence[tuple[str, str, str]]] = (
     ),
     (
         r"hung up unexpectedly|early EOF|RPC failed|[Cc]onnection (reset|closed)|unexpected disconnect|curl \d+"
-        r"|expected flush|protocol error|bad line length|invalid response|Empty reply",
+        r"|expected flush|TLS connection was|TLS recv error|SSL_read|protocol error|bad line length|invalid response|Empty reply",
         OTHER,
         "The connection to {host} broke ({last}); it is tried again.",
     ),

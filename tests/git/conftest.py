@@ -40,7 +40,7 @@ class Far:
         return done.stdout.strip()
 
 
-@pytest.fixture(params=["http", "ssh", "file", "http without git", "ssh without git", "file without git"])
+@pytest.fixture(params=["http", "ssh", "file", "http without git", "ssh without git"])
 def site(request, tmp_path, monkeypatch):
     """A server of each kind, reached with git and, where none is installed, with dulwich."""
     kind, _, without = request.param.partition(" ")
