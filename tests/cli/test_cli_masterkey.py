@@ -8,6 +8,9 @@ import pytest
 
 from formicary.cli.masterkey import MasterKey
 from formicary.runner.core.errors import SetupError
+from formicary.runner.core.records import Secret
+from formicary.runner.queen.secrets import Secrets
+from formicary.runner.store.sqlite import open_store
 
 KEY = bytes(range(32))
 SEALED = {"0123456789ab": 2}
@@ -87,3 +90,15 @@ def test_a_file_of_somebody_else_is_refused(tmp_path):
     os.chown(file, 4711, 4711)
     with pytest.raises(SetupError, match="chown"):
         MasterKey(tmp_path, {})({})
+
+
+async def test_doctor_says_whether_what_is_sealed_opens(tmp_path, formicary):
+    data, settings = tmp_path / "data", ["--data", tmp_path / "data", "--json"]
+    store = open_store(data)
+    assert "Nothing is sealed yet" in formicary("doctor", *settings).out
+    await Secrets(store, MasterKey(data, {})).put(Secret(name="Key"), "hunter2")
+    assert "opens what is sealed" in formicary("doctor", *settings).out
+    (data / "master.key").unlink()
+    said = formicary("doctor", *settings)
+    assert said.code == 1 and "put your copy of the key back" in said.out and not (data / "master.key").exists()
+    store.close()
