@@ -66,7 +66,7 @@ def tree_of(folder: Path) -> Path:
             return candidate
         if (candidate / ".git").exists():
             break
-    raise NotFound(f"there is no {FOLDER} folder here; make {FOLDER}/ci.yml, or change into the project")
+    raise NotFound(f"there is no {FOLDER} folder here; `formicary init` makes one, or change into the project")
 
 
 def find(tree: Path, job_type: str | None, task: str = "") -> tuple[Loaded, JobDefinition]:

@@ -56,7 +56,9 @@ def default_folder(start: Path) -> Path:
             return folder / FOLDER
         if (folder / ".git").exists():
             break
-    raise NotFound(f"there is no {FOLDER} folder here; make {FOLDER}/ci.yml, or name files: formicary validate FILE")
+    raise NotFound(
+        f"there is no {FOLDER} folder here; `formicary init` makes one, or name files: formicary validate FILE"
+    )
 
 
 def files_of(said: Path) -> list[Path]:
