@@ -1,6 +1,6 @@
 # One process that watches, decides, runs tasks and serves the pages; docs/deploy/README.md says how to run it.
 #
-#   docker build -t formicary .
+#   docker build . -t formicary
 #
 # Versions are those of requirements-run.txt, with their hashes.
 ARG BASE=python:3.13-slim

@@ -40,7 +40,7 @@ def command(found: click.Command, context: click.Context, level: str) -> Iterato
     """A heading, what it says of itself, its examples, its options, and what is below it."""
     yield f"{level} {context.command_path}"
     usage = " ".join(part for part in found.collect_usage_pieces(context) if part != "[OPTIONS]")
-    yield f"`{context.command_path}{' ' if usage else ''}{usage}`"
+    yield f"```text\n{context.command_path}{' ' if usage else ''}{usage}\n```"
     said, _, examples = inspect.cleandoc(found.help or "").partition("\b\nExamples:\n")
     yield said.strip()
     if examples.strip():
