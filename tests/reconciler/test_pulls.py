@@ -6,6 +6,7 @@ from formicary.reconciler.pulls import judge
 from formicary.runner.core.definition import PullRequestFilter
 from formicary.runner.core.records import Delivery, Fact, PullRequest
 from formicary.runner.core.states import State
+from formicary.runner.queen.statuses import sync_owed
 
 CI = "job_type: ci\ntriggers: {pull_request: {branches: [main]}}\nscript: [make]\n"
 PAGES = "job_type: pages\ntriggers: {pull_request: {paths: ['docs/**']}}\nscript: [make]\n"
@@ -135,6 +136,18 @@ async def test_invalid_definitions_of_the_head_run_nothing(hive, repo, forge):
     head = repo.commit({".formicary/ci.yml": "job_type: ci\nscript: 3: 4\n"})
     await forge.tell("opened", head)
     assert [one.job_type for one in hive.requests()] == ["pages"]
+
+
+async def test_the_forge_is_told_how_the_definitions_of_a_head_are(hive, repo, forge):
+    """`formicary/sync`: on a head that is invalid and on the one that mends it, on no other."""
+    hive.queen.told.judgements = [sync_owed]
+    repo.git("checkout", "-q", "--detach")
+    bad, mended, after = (
+        repo.commit({".formicary/ci.yml": text}) for text in (CI.replace("script", "scirpt"), CI, CI + "# more\n")
+    )
+    for action, head in (("opened", bad), ("synchronize", mended), ("synchronize", after)):
+        await forge.tell(action, head)
+    assert {entry.payload["commit"] for entry in hive.store.read().outbox().records} == {bad, mended}
 
 
 async def test_several_deliveries_in_one_look(hive, repo, forge):
