@@ -16,7 +16,7 @@ AWS: Final = "s3.amazonaws.com"
 REGION: Final = "us-east-1"
 VARIABLES: Final = "FORMICARY_S3_ACCESS_KEY and FORMICARY_S3_SECRET_KEY"
 _KNOWN: Final = ("endpoint", "region", "secure")
-_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET: Final = re.compile(r"(?!\d+(\.\d+){3}$)(?!.*(\.\.|\.-|-\.))[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ENDPOINT: Final = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?")
 _TRUTH: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 

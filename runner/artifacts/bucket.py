@@ -58,15 +58,18 @@ class Bucket:
 
     def __init__(self, address: Address, keys: Keys, *, connect: float = CONNECT, read: float = READ) -> None:
         self.address = address
-        self._client = Minio(
-            address.endpoint,
-            keys.access,
-            keys.secret,
-            keys.session,
-            secure=address.secure,
-            region=address.region,
-            http_client=_pool(connect, read),
-        )
+        try:
+            self._client = Minio(
+                address.endpoint,
+                keys.access,
+                keys.secret,
+                keys.session,
+                secure=address.secure,
+                region=address.region,
+                http_client=_pool(connect, read),
+            )
+        except ValueError as error:
+            raise SetupError(f"`{address.endpoint}` is no endpoint of S3: {error}") from error
 
     def put(
         self, key: str, source: BinaryIO, size: int, media: str = "", cache: str = "", *, whole: bool = False

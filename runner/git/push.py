@@ -41,7 +41,7 @@ from formicary.runner.git.address import Address
 from formicary.runner.git.remote import Credentials, Remote
 
 CONNECT: Final = 15.0
-READ: Final = 120.0
+READ: Final = 60.0
 TRIES: Final = 5
 """How often somebody may push in between."""
 MOST_LOOSE: Final = 20_000

@@ -19,6 +19,8 @@ def test_an_address():
     ("text", "why"),
     [
         ("s3://B/x", "write s3://bucket/prefix"),
+        ("s3://a..b/x", "write s3://bucket/prefix"),
+        ("s3://10.0.0.1/x", "write s3://bucket/prefix"),
         ("http://bucket/x", "write s3://bucket/prefix"),
         ("s3://bucket/x?zone=1", "`zone` is not known"),
         ("s3://bucket?secure=perhaps", "`secure` is true"),
@@ -33,6 +35,21 @@ def test_a_wrong_address_is_refused_with_a_remedy(text, why):
     with pytest.raises(SetupError, match=why) as refused:
         address_of(text)
     assert "sesame" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["[::1]:9000", "minio:9000", "127.0.0.1", "s3.eu-central-1.amazonaws.com", "x:99999"]
+)
+def test_endpoints_that_the_client_takes(endpoint):
+    """Or refuses, with a sentence."""
+    from formicary.runner.artifacts.bucket import Bucket
+
+    address = address_of(f"s3://bucket?endpoint={endpoint}")
+    if endpoint == "x:99999":
+        with pytest.raises(SetupError, match="no endpoint of S3"):
+            Bucket(address, Keys("a", "b"))
+    else:
+        assert Bucket(address, Keys("a", "b")).address.endpoint == endpoint
 
 
 def test_keys():

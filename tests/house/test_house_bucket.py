@@ -98,6 +98,17 @@ def test_a_task_waits_for_a_bucket_that_dies(serve, repo, tmp_path, open_folder,
     assert server.stop() == 0
 
 
+def test_a_local_run_keeps_its_artifacts_here(repo, tmp_path):
+    """Whatever the server is told: no bucket is asked, no keys are wanted."""
+    (repo.path / ".formicary").mkdir()
+    (repo.path / ".formicary" / "ci.yml").write_text(CI)
+    words = [*FORMICARY, "run", "--data", str(tmp_path / "data")]
+    given = environment(FORMICARY_ARTIFACTS="s3://bucket/x?endpoint=127.0.0.1:9", FORMICARY_ARCHIVE_LOGS="1")
+    done = subprocess.run(words, cwd=repo.path, env=given, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "data" / "artifacts" / "names").rglob("*.name"))
+
+
 def test_the_start_is_refused_with_a_remedy(tmp_path, s3):
     """Wrong keys and no bucket end the start; keys in the address are refused and not repeated."""
     for address, why in (
