@@ -39,6 +39,7 @@ from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.sources import Sources
 from formicary.runner.queen.told import Effect, Judged, Told
 from formicary.runner.store import Store
+from formicary.runner.store.seal import for_once
 from formicary.runner.store.sqlite import open_store
 
 log = logging.getLogger("formicary")
@@ -144,11 +145,12 @@ async def open_house(
     SetupError."""
     async with AsyncExitStack() as stack:
         prepare(settings)
-        store = open_store(state)
+        key = MasterKey(settings.data) if state == settings.data else for_once()
+        store = open_store(state, key=key)
         stack.callback(store.close)
         logs = Logs(state / "logs", open_log_objects(settings))
         stack.callback(logs.close_all)
-        secrets = Secrets(store, MasterKey(settings.data), given)
+        secrets = Secrets(store, key, given)
         sources = Sources()
         stack.callback(sources.close)
         objects = open_objects(settings)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from formicary.runner.core import sight
@@ -18,7 +18,7 @@ from formicary.runner.core.masking import Masker
 from formicary.runner.core.records import DEFAULT_ORGANIZATION, JobRequest, Secret, SecretKind
 from formicary.runner.core.sight import Sight
 from formicary.runner.store import Reader, Store, Tx
-from formicary.runner.store.seal import Broken, Seal, place_of
+from formicary.runner.store.seal import Broken, Key, Seal, no_key, place_of
 
 log = logging.getLogger("formicary.queen")
 
@@ -33,14 +33,6 @@ NOT_HIDDEN: Final = "username"
 """A credential that is no secret: masked, it would be missing in every sentence."""
 _JobKey = tuple[str, int | None, str]
 _REMEMBERED: Final = 4096
-
-Key = Callable[[Mapping[str, int]], Seal]
-"""Gives the key, given how many secrets there are by key id: makes it where there are none. Raises SetupError."""
-
-
-def no_key(_sealed: Mapping[str, int]) -> Seal:
-    raise SetupError("this process has no key for secrets")
-
 
 class Secrets:
     """`given` are values that belong to this process alone (`formicary run`), by name; they are stored nowhere."""

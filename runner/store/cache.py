@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Final, Generic, TypeVar
 
 from formicary.runner.core.execution import Execution, Plan
+from formicary.runner.store.seal import Key
 
 V = TypeVar("V")
 
@@ -46,9 +47,11 @@ class Recent(Generic[V]):
 
 
 class Memory:
-    """What the store has decoded. `executions` is the writer's alone: readers read what is on disk."""
+    """What the store has decoded. `executions` is the writer's alone: readers read what is on disk. `key`: what secret
+    parameters are sealed with, None where they are not."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: Key | None = None) -> None:
+        self.key = key
         self.plans: Recent[Plan] = Recent(PLANS_KEPT)
         self.executions: Recent[Execution] = Recent(EXECUTIONS_KEPT)
 

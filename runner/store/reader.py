@@ -33,6 +33,7 @@ from formicary.runner.core.states import State
 from formicary.runner.store import Outstanding, lists, rows
 from formicary.runner.store.cache import Memory
 from formicary.runner.store.rows import Shape, build
+from formicary.runner.store.seal import no_key
 from formicary.runner.store.sql import SQL
 
 R = TypeVar("R", bound=Record)
@@ -145,8 +146,16 @@ class SqliteReader:
 
     def secret_params(self, request_id: int) -> dict[str, str]:
         row = self._row("secrets", {"request_id": request_id})
-        secrets: dict[str, str] = json.loads(row[0]) if row else {}
+        if row is None:
+            return {}
+        text = row[0] if row[0].startswith("{") else self._open_params(request_id, row[0])
+        secrets: dict[str, str] = json.loads(text)
         return secrets
+
+    def _open_params(self, request_id: int, sealed: str) -> str:
+        """Raises SetupError."""
+        key = self._memory.key or no_key
+        return key(self.secret_keys()).open(sealed, "params", request_id)
 
     def leases(self) -> list[Lease]:
         return self._many(rows.LEASE, "leases", {})
@@ -289,9 +298,7 @@ class SqliteReader:
     def token_by_digest(self, digest: str) -> Token | None:
         return self._one(rows.TOKEN, "token_by_digest", {"digest": digest})
 
-    def owed_before(
-        self, organization_id: str, kind: str, first: str, key: str, limit: int = 100
-    ) -> list[OutboxEntry]:
+    def owed_before(self, organization_id: str, kind: str, first: str, key: str, limit: int = 100) -> list[OutboxEntry]:
         keys = {"organization_id": organization_id, "kind": kind, "first": first, "key": key, "limit": limit}
         return self._many(rows.OUTBOX, "owed_before", keys)
 

@@ -12,7 +12,7 @@ import binascii
 import hmac
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +30,7 @@ _FORM: Final = "1"
 
 
 class Broken(SetupError):
-    """A sealed value does not open: it was changed, or moved here from elsewhere."""
+    """A sealed value does not open: it was changed, moved here from elsewhere, or sealed with another key."""
 
 
 class Seal:
@@ -69,6 +69,20 @@ class Seal:
             return self._cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], _bound(about)).decode()
         except (InvalidTag, binascii.Error, ValueError) as error:
             raise Broken from error
+
+
+Key = Callable[[Mapping[str, int]], Seal]
+"""Gives the key, given how many secrets there are by key id: makes it where there are none. Raises SetupError."""
+
+
+def no_key(_sealed: Mapping[str, int]) -> Seal:
+    raise SetupError("this process has no key for secrets")
+
+
+def for_once() -> Key:
+    """A key that nothing outlives."""
+    seal = Seal(os.urandom(KEY_BYTES))
+    return lambda _sealed: seal
 
 
 def place_of(secret: Secret) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ from formicary.runner.store.connect import FILE_NAME, open_query_only, open_writ
 from formicary.runner.store.lock import FolderLock
 from formicary.runner.store.reader import SqliteReader
 from formicary.runner.store.schema import migrate, refuse_newer, version_of
+from formicary.runner.store.seal import Key
 from formicary.runner.store.sql import SQL
 from formicary.runner.store.tx import SqliteTx
 from formicary.runner.store.writer import Writer
@@ -32,9 +33,9 @@ T = TypeVar("T")
 class SqliteStore:
     """The `Store` of one data folder."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float], key: Key | None) -> None:
         self._folder = folder
-        self._memory = Memory()
+        self._memory = Memory(key)
         self._readers = threading.local()
         self._open_readers: weakref.WeakSet[ClosingReader] = weakref.WeakSet()
         self._closed = False
@@ -115,12 +116,13 @@ class ClosingReader(SqliteReader):
         self.close()
 
 
-def open_store(folder: Path, *, clock: Callable[[], float] = time.time) -> Store:
-    """Serve a data folder: make it or bring it up to date, and take over from the queen before.
+def open_store(folder: Path, *, clock: Callable[[], float] = time.time, key: Key | None = None) -> Store:
+    """Serve a data folder: make it or bring it up to date, and take over from the queen before. With a `key`, values of
+    secret parameters are sealed while they are there.
 
     Raises SetupError where another process serves it, a newer program wrote it, or it cannot be used.
     """
-    return SqliteStore(folder, clock)
+    return SqliteStore(folder, clock, key)
 
 
 def open_reader(folder: Path) -> ClosingReader:

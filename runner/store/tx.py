@@ -66,10 +66,14 @@ class SqliteTx(CatalogueTx):
         if row is None:
             return self._known_request(new), False
         if new.secret_params and ended_at is None:
-            secrets = {"request_id": row[0], "params": rows.to_json(new.secret_params)}
-            self._execute(SQL["add_secrets"], secrets)
+            params = self._sealed_params(row[0], rows.to_json(new.secret_params))
+            self._execute(SQL["add_secrets"], {"request_id": row[0], "params": params})
         self.learnt.newest_request = row[0]
         return _created(new, row[0], self.now, ended_at), True
+
+    def _sealed_params(self, request_id: int, text: str) -> str:
+        key = self._memory.key
+        return key(self.secret_keys()).seal(text, "params", request_id) if key else text
 
     def _known_request(self, new: NewRequest) -> JobRequest:
         """The request that stands in the way of a new one."""

@@ -1,6 +1,13 @@
 """What every store keeps to: secrets by scope, kind and name, their sealed values apart."""
 
-from formicary.runner.core.records import Repository, Secret, SecretKind
+import sqlite3
+
+import pytest
+
+from formicary.runner.core.errors import SetupError
+from formicary.runner.core.records import NewRequest, Repository, Secret, SecretKind, Version
+from formicary.runner.store.seal import Broken, Seal
+from formicary.runner.store.sqlite import open_reader, open_store
 
 
 async def put(world, sealed="sealed-1", **values):
@@ -47,3 +54,29 @@ async def test_a_secret_goes_by_hand_or_with_its_repository(world):
     assert await world.store.write(lambda tx: tx.delete_secret(shared.id))
     assert not await world.store.write(lambda tx: tx.delete_secret(shared.id))
     assert (world.store.read().secrets(), world.store.read().secret_keys()) == ([], {})
+
+
+async def test_secret_parameters_are_sealed_while_they_are_there(tmp_path):
+    """T8: with a key no value lies in the database as it is, and no other request's opens."""
+    seal = Seal(bytes(32))
+    store = open_store(tmp_path, key=lambda _sealed: seal)
+    version = await store.write(
+        lambda tx: tx.put_version(Version(id=0, job_type="ci", version=0, digest="d", path="p", index=0, text="t"))
+    )
+    made = []
+    for value in ("correct-horse", "battery-staple"):
+        new = NewRequest(version_id=version.id, job_type="ci", secret_params={"P": value})
+        made.append((await store.write(lambda tx, new=new: tx.create_request(new)))[0].id)
+        assert store.read().secret_params(made[-1]) == {"P": value}
+    assert not any(value in path.read_bytes() for path in tmp_path.iterdir() for value in (b"correct-h", b"battery-s"))
+    with open_reader(tmp_path) as reader, pytest.raises(SetupError, match="no key"):
+        reader.secret_params(made[0])
+    with sqlite3.connect(tmp_path / "formicary.db", isolation_level=None) as connection:
+        connection.execute(
+            "UPDATE request_secrets SET params = (SELECT params FROM request_secrets WHERE request_id = ?)", made[:1]
+        )
+    connection.close()
+    assert store.read().secret_params(made[0]) == {"P": "correct-horse"}
+    with pytest.raises(Broken):
+        store.read().secret_params(made[1])
+    store.close()
