@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "logs": Entry("formicary.cli.logs", "Show what a task wrote, or follow it."),
     "why": Entry("formicary.cli.why", "Say why a request waits, or is where it is."),
     "cancel": Entry("formicary.cli.cancel", "Cancel a request."),
+    "pause": Entry("formicary.cli.pause", "Pause a request when what runs has ended."),
+    "resume": Entry("formicary.cli.resume", "Let a paused request go on."),
     "repos": Entry("formicary.cli.repos", "What is watched, how it is synced, what is wrong."),
     "hook": Entry("formicary.cli.hook", "Let git tell the server of every commit."),
     "deliveries": Entry("formicary.cli.deliveries", "What hooks delivered, what came of it, and once more."),

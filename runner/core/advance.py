@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from formicary.runner.core import outcome as outcomes
-from formicary.runner.core.course import Course, halted, live, may_start, over, stopped, why_halted
+from formicary.runner.core.course import Course, barred, halted, live, may_start, over, stopped, why_halted
 from formicary.runner.core.errors import ERR_CANCELLED, ERR_EXIT_CODE, ERR_FATAL, ERR_TIMEOUT
 from formicary.runner.core.execution import DeadlinePassed, Ended, RetryDue, Stop, TaskRun, Withdraw
 from formicary.runner.core.graph import Node
 from formicary.runner.core.states import TERMINAL, State
+
+Rest = Literal["RESTART_JOB", "PAUSE_JOB", "PAUSE"]
+
+#: A task that begins anew with the job's next attempt.
+_ANEW: Final[Mapping[str, Any]] = {
+    "reason": "",
+    "chosen": False,
+    "led_to": "",
+    "because": "",
+    "excepted": False,
+    "failures": 0,
+    "lost": 0,
+    "retry_at": None,
+    "polling_since": None,
+    "rerun": False,
+}
 
 NOT_CHOSEN = "No outcome led to this task."
 NO_WAY = "Nothing let this task start."
@@ -24,6 +41,8 @@ def advance(course: Course) -> None:
             break
         if _busy(course):
             return
+        if course.execution.rest:
+            return rest(course)
         if not _try_again(course):
             _close(course)
         elif course.execution.state is State.PENDING:
@@ -51,7 +70,7 @@ def choose(course: Course, name: str) -> None:
 def examine(course: Course, name: str) -> None:
     """Start a waiting task, or skip it, if what is known by now says so."""
     run, node = course.tasks[name], course.graph.nodes[name]
-    if run.state is not State.PENDING or run.retry_at is not None:
+    if run.state is not State.PENDING or run.retry_at is not None or barred(course.execution):
         return
     if node.always_run and (not run.chosen or halted(course.execution)):
         return
@@ -88,7 +107,8 @@ def _skip(course: Course, run: TaskRun, node: Node, reason: str, because: str = 
 
 def halt(course: Course) -> None:
     """Nothing new starts: what waits is settled, what is offered withdrawn, what runs is told to stop. always_run tasks
-    are spared as long as they may run; FATAL lets running tasks finish."""
+    are spared as long as they may run; FATAL lets running tasks finish. A job that ends does not come to rest."""
+    unbar(course)
     reason, hard = why_halted(course), over(course.execution)
     for run in list(course.tasks.values()):
         node = course.graph.nodes[run.name]
@@ -104,13 +124,42 @@ def halt(course: Course) -> None:
 
 
 def settle(course: Course, run: TaskRun, reason: str, **fields: Any) -> None:
-    """End a task that does not run: cancelled; failed, if an attempt of it has failed; else skipped."""
+    """End a task that does not run: cancelled; failed, if an attempt of it has failed or it asked again and again; else
+    skipped."""
     if course.execution.cancelled:
-        course.put(run, State.CANCELLED, reason=reason, retry_at=None, **fields)
+        state = State.CANCELLED
     elif run.failures or run.lost:
-        course.put(run, State.FAILED, reason=run.reason or reason, retry_at=None, **fields)
+        state, reason = State.FAILED, run.reason or reason
     else:
-        course.put(run, State.SKIPPED, reason=reason, **fields)
+        state = State.SKIPPED if run.polling_since is None else State.FAILED
+    course.put(run, state, reason=reason, retry_at=None, **fields)
+
+
+def bar(course: Course, word: Rest, reason: str) -> None:
+    """Nothing new starts: what is offered, or would be tried again, waits for the job's next attempt."""
+    course.change(rest=word, rest_reason=reason)
+    for run in list(course.tasks.values()):
+        if run.state is State.READY:
+            course.orders.append(Withdraw(run.attempts[-1].id))
+            course.put(run, State.PENDING, attempts=run.attempts[:-1])
+        elif run.retry_at is not None:
+            course.put(run, State.PENDING, retry_at=None)
+
+
+def unbar(course: Course) -> None:
+    """It is cancelled, out of time or resumed before it came to rest."""
+    course.change(rest="", rest_reason="")
+
+
+def rest(course: Course) -> None:
+    """What ran has ended: wait in the queue, or paused."""
+    word, job = course.execution.rest, course.plan.definition
+    wait = {"RESTART_JOB": job.retry.delay, "PAUSE_JOB": job.pause_time}.get(word)
+    at = None if wait is None else course.now + wait
+    state = State.PENDING if word == "RESTART_JOB" else State.PAUSED
+    course.turn(state, retry_at=at, resting_since=course.now, rested=course.execution.rested + 1)
+    if at is not None:
+        course.wake(at, RetryDue())
 
 
 def _busy(course: Course) -> bool:
@@ -142,10 +191,11 @@ def _start_always(course: Course) -> None:
 def _try_again(course: Course) -> bool:
     """Begin another attempt of the whole job, or wait for it, if it failed and its `retry` allows one."""
     execution, retry = course.execution, course.plan.definition.retry
-    if halted(execution) or execution.job_retry >= retry.attempts or course.decisive() is None:
+    tried = execution.job_retry - execution.rested
+    if halted(execution) or tried >= retry.attempts or course.decisive() is None:
         return False
-    wait = outcomes.delay(retry, execution.job_retry + 1, course.seed, str(execution.id))
-    course.turn(State.PENDING, retry_at=course.now + wait, deadline=(execution.deadline or course.now) + wait)
+    wait = outcomes.delay(retry, tried + 1, course.seed, str(execution.id))
+    course.turn(State.PENDING, retry_at=course.now + wait, resting_since=course.now)
     if wait:
         course.wake(course.now + wait, RetryDue())
     else:
@@ -156,17 +206,25 @@ def _try_again(course: Course) -> bool:
 def resume(course: Course) -> None:
     """The job's next attempt: completed tasks stay, and what they chose stays chosen; all others begin anew. The time
     that it waited does not count against its timeout."""
-    execution = course.execution
-    late = course.now - (execution.retry_at or course.now)
-    deadline = (execution.deadline or course.now) + late
-    course.turn(State.READY, job_retry=execution.job_retry + 1, retry_at=None, deadline=deadline)
-    course.wake(deadline, DeadlinePassed())
+    awake(course)
+    number = course.execution.job_retry + 1
+    course.turn(State.READY, job_retry=number, retry_at=None)
+    limit = course.plan.definition.hard_reset_after_retries
     for run in list(course.tasks.values()):
-        if not outcomes.kept(course.graph.nodes[run.name].task, run):
-            course.put(
-                run, State.PENDING, reason="", chosen=False, led_to="", because="", excepted=False, failures=0, lost=0
-            )
+        hard = 0 < limit <= number
+        if hard or not outcomes.kept(course.graph.nodes[run.name].task, run):
+            course.put(run, State.PENDING, **_ANEW)
     set_out(course)
+
+
+def awake(course: Course) -> None:
+    """It rests no longer: its deadline moves by as long as it did."""
+    execution = course.execution
+    if execution.deadline is not None and execution.resting_since is not None:
+        deadline = execution.deadline + course.now - execution.resting_since
+        course.change(deadline=deadline)
+        course.wake(deadline, DeadlinePassed())
+    course.change(resting_since=None, rest="", rest_reason="")
 
 
 def set_out(course: Course) -> None:

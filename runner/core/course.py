@@ -115,6 +115,11 @@ def live(run: TaskRun) -> bool:
     return run.retry_at is not None or run.state in ACTIVE
 
 
+def barred(execution: Execution) -> bool:
+    """No task may start now: the job is about to rest, or does."""
+    return bool(execution.rest)
+
+
 def halted(execution: Execution) -> bool:
     """Nothing but always_run tasks may start any more."""
     return execution.fatal or execution.timed_out or execution.cancelled > 0
@@ -133,6 +138,8 @@ def stopped(execution: Execution, node: Node) -> bool:
 
 
 def may_start(execution: Execution, node: Node) -> bool:
+    if barred(execution):
+        return False
     return not halted(execution) or (node.always_run and not over(execution))
 
 

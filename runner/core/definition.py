@@ -15,6 +15,7 @@ MAX_NAME: Final = 100
 DEFAULT_JOB_TIMEOUT: Final = 2 * 3600.0
 DEFAULT_TASK_TIMEOUT: Final = 3600.0
 DEFAULT_MAX_CONCURRENCY: Final = 3
+DEFAULT_PAUSE_TIME: Final = 30.0
 
 Value = str | int | float | bool | None | list[Any] | dict[str, Any]
 """What a parameter, variable or output may be: plain data."""
@@ -162,9 +163,7 @@ class Target(Shape):
 
 
 #: Words that a transition may name in place of a task.
-WORDS: Final = frozenset({"COMPLETED", "FAILED", "FATAL"})
-#: Words of the language that come with the whole engine; refused by name until then.
-WORDS_NOT_YET: Final = frozenset({"EXECUTING", "RESTART_TASK", "RESTART_JOB", "PAUSE_JOB"})
+WORDS: Final = frozenset({"COMPLETED", "FAILED", "FATAL", "EXECUTING", "RESTART_TASK", "RESTART_JOB", "PAUSE_JOB"})
 
 
 METHODS: Final = frozenset({"SHELL"})
@@ -193,8 +192,6 @@ JOB_KEYS_NOT_YET: Final = frozenset(
     [
         "include",
         "concurrency",
-        "hard_reset_after_retries",
-        "pause_time",
         "public_plugin",
         "sem_version",
         "container",
@@ -256,6 +253,8 @@ class TaskDefinition(Shape):
     script: tuple[str, ...] = ()
     after_script: tuple[str, ...] = ()
     shell: tuple[str, ...] = ("sh",)
+    fresh_shell: bool = False
+    """As the Go original runs it: a shell of its own for each line, and before_script before artifacts and cache."""
     environment: Mapping[str, str] = Field(default_factory=dict)
     variables: Mapping[str, Value] = Field(default_factory=dict)
     working_dir: str = ""
@@ -301,6 +300,9 @@ class JobDefinition(Shape):
     priority: int = 0
     timeout: float = DEFAULT_JOB_TIMEOUT
     retry: Retry = Retry()
+    hard_reset_after_retries: int = 0
+    """From this retry of the job on all tasks run again; 0 = never."""
+    pause_time: float = DEFAULT_PAUSE_TIME
     tags: tuple[str, ...] = ()
     webhook: Hook | None = None
     notify: tuple[Notify, ...] = ()

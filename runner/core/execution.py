@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -55,6 +56,9 @@ class Attempt(Part):
 class TaskRun(Part):
     """A task within an execution. `reason` says why it was skipped or what its state means, as a sentence.
 
+    `polling_since`: when the first attempt of a task that polls (EXECUTING) was offered. `rerun`: it asked for another
+    attempt of the whole job, and runs again in it even if it completed.
+
     `failures` and `lost` are the budgets used since the task was last reset; `retry_at` is when a PENDING task that has
     failed is tried again; `chosen` = a transition named it; `led_to` = the task that its own outcome chose; `because` =
     the failed task for which it was SKIPPED; `excepted` = SKIPPED by its own `except`, which counts as completed.
@@ -70,6 +74,8 @@ class TaskRun(Part):
     failures: int = 0
     lost: int = 0
     retry_at: float | None = None
+    polling_since: float | None = None
+    rerun: bool = False
     attempts: tuple[Attempt, ...] = ()
 
     @property
@@ -81,7 +87,9 @@ class Execution(Part):
     """One run of a request. `next_number` gives task executions their ids (`<execution id>-<n>`); it is the fence too.
 
     `job_retry` counts job retries; `cancelled` 0 = no, 1 = asked (always_run tasks still run), 2 = asked again;
-    `closing` = the always_run tasks are running; `fatal` = nothing new starts and nothing is retried.
+    `closing` = the always_run tasks are running; `fatal` = nothing new starts and nothing is retried. `rest` =
+    RESTART_JOB or PAUSE_JOB was said, by a task or (PAUSE) a person: nothing new starts, and when what runs has ended
+    the job rests until `retry_at`, or until somebody resumes it. `rested` counts these; `resting_since` = it does now.
     """
 
     id: int
@@ -98,6 +106,10 @@ class Execution(Part):
     timed_out: bool = False
     closing: bool = False
     fatal: bool = False
+    rest: Literal["", "RESTART_JOB", "PAUSE_JOB", "PAUSE"] = ""
+    rest_reason: str = ""
+    rested: int = 0
+    resting_since: float | None = None
     error_code: str = ""
     error_message: str = ""
     next_number: int = 1
@@ -190,7 +202,34 @@ class CancelAsked:
     reason: str = ""
 
 
-Event = Begin | Claimed | Executing | Finished | AntLost | OfferReturned | RetryDue | DeadlinePassed | CancelAsked
+@dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """A person wants nothing new to start: the job pauses when what runs has ended, until it is resumed."""
+
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    """A person wants a resting job to go on now; one that is about to rest does not."""
+
+    by: str
+
+
+Event = (
+    Begin
+    | Claimed
+    | Executing
+    | Finished
+    | AntLost
+    | OfferReturned
+    | RetryDue
+    | DeadlinePassed
+    | CancelAsked
+    | PauseAsked
+    | ResumeAsked
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +267,13 @@ class WakeAt:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """An attempt of a task that polls is not kept any more, nor is its log. Harmless when it comes twice."""
+
+    task_execution_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The execution reached its terminal state."""
 
@@ -235,7 +281,7 @@ class Ended:
     state: State
 
 
-Order = Offer | Withdraw | Stop | WakeAt | Ended
+Order = Offer | Withdraw | Stop | WakeAt | Forget | Ended
 
 
 class Plan(Part):

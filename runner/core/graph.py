@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 
-from formicary.runner.core.definition import WORDS, WORDS_NOT_YET, JobDefinition, Target, TaskDefinition
+from formicary.runner.core.definition import WORDS, JobDefinition, Target, TaskDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def _name_errors(task: TaskDefinition, names: Mapping[str, None]) -> Iterator[Gr
     name = task.task_type
     if name in names:
         yield GraphError(f"two tasks are called `{name}`; give each a name of its own", name, "task_type", name)
-    if name in WORDS or name in WORDS_NOT_YET or name.startswith("ERR_"):
+    if name in WORDS or name.startswith("ERR_"):
         message = f"`{name}` is a word that transitions use and cannot be a task's name; call the task something else"
         yield GraphError(message, name, "task_type", name)
 
@@ -211,8 +211,6 @@ def _target_errors(task: TaskDefinition, names: Mapping[str, None]) -> Iterator[
         key, value = edge.key, edge.value
         if value == name:
             yield GraphError(f"`{name}` names itself under `{key}`; a task cannot wait for itself", name, key, value)
-        elif value in WORDS_NOT_YET and value not in names:
-            yield GraphError(f"`{value}` under `{key}` is not supported by this version of Formicary", name, key, value)
         elif value not in names:
             yield GraphError(_unknown(value, key, names), name, key, value)
     if task.on_completed == Target(name="FAILED") and task.on_failed == Target(name="COMPLETED"):

@@ -242,6 +242,8 @@ JOB: Final = Table(
         "max_concurrency": Key(fits(1), "count"),
         "priority": Key(fits(), "integer"),
         "timeout": Key(duration, "duration"),
+        "hard_reset_after_retries": _COUNT,
+        "pause_time": Key(duration, "duration"),
         "webhook": Key(hook, "hook"),
         "notify": Key(notify, "notify"),
         "status": Key(status, "status"),

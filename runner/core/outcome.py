@@ -27,6 +27,14 @@ LOST_BUDGET: Final = 3
 LOST_DELAYS: Final = (0.0, 5.0, 30.0)
 #: the definition's own mistakes: the same again, however often the task is retried
 NEVER_RETRIED: Final = frozenset({ERR_DEFINITION})
+#: words after which the task or the job runs again
+AGAIN: Final = frozenset({"EXECUTING", "RESTART_TASK", "RESTART_JOB", "PAUSE_JOB"})
+#: how often a job may be restarted and paused by its own tasks
+MOST_RESTS: Final = 100
+#: attempts that a task which polls keeps
+POLLS_KEPT: Final = 20
+#: seconds between two polls where the definition says none
+POLL_DELAY: Final = 5.0
 #: the exit code that a skipped task has in `on_exit_code`
 SKIPPED_CODE: Final = "SKIPPED"
 
@@ -41,6 +49,8 @@ class Outcome:
     fatal: bool = False
     counts_as_completed: bool = False
     """A word said COMPLETED."""
+    again: str = ""
+    """EXECUTING, RESTART_TASK, RESTART_JOB or PAUSE_JOB: the word that the outcome came to."""
 
 
 def failed(result: Result) -> bool:
@@ -95,12 +105,24 @@ def _follow(task: TaskDefinition, outcome: Outcome, key: str, exit_code: int | N
     while target is not None and not target.is_task:
         if target.name in met or outcome.fatal:
             return outcome
+        if target.name in AGAIN:
+            outcome.again = target.name
+            return outcome
         met.add(target.name)
         _apply(outcome, target.name)
         target = _by_status(task, outcome.state, exit_code)
     if target is not None and not outcome.fatal:
         outcome.chooses = target.name
     return outcome
+
+
+def worn_out(task: TaskDefinition, code: str) -> Outcome:
+    """What becomes of a task that may not be repeated any more: it FAILED, and its failure leads on, but not back."""
+    failed_again = Outcome(State.FAILED, error_code=code)
+    target = task.on_failed
+    if target is not None and target.name in AGAIN:
+        return failed_again
+    return _follow(task, failed_again, "", None)
 
 
 def _by_status(task: TaskDefinition, state: State, exit_code: int | None) -> Target | None:
@@ -146,7 +168,7 @@ def blocks(task: TaskDefinition, run: TaskRun) -> str:
 def kept(task: TaskDefinition, run: TaskRun) -> bool:
     """Whether another attempt of the job leaves this task as it is: completed, or skipped by its own `except`."""
     ran = run.state is State.COMPLETED or (run.state is State.SKIPPED and run.excepted)
-    return ran and not task.allow_start_if_completed
+    return ran and not run.rerun and not task.allow_start_if_completed
 
 
 def delay(retry: Retry, number: int, seed: int, salt: str) -> float:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from formicary.runner.core import outcome as outcomes
-from formicary.runner.core.advance import advance, halt, resume, set_out, settle
-from formicary.runner.core.course import Course, may_start, stopped, why_halted
+from formicary.runner.core.advance import advance, awake, bar, halt, resume, set_out, settle, unbar
+from formicary.runner.core.course import Course, barred, halted, may_start, stopped, why_halted
 from formicary.runner.core.definition import TaskDefinition
-from formicary.runner.core.errors import ERR_ANT_LOST, ERR_CANCELLED, ERR_TIMEOUT
+from formicary.runner.core.ending import over
+from formicary.runner.core.errors import ERR_ANT_LOST
 from formicary.runner.core.execution import (
     AntLost,
     Attempt,
@@ -29,17 +30,17 @@ from formicary.runner.core.execution import (
     Offer,
     OfferReturned,
     Order,
+    PauseAsked,
     Plan,
     Result,
+    ResumeAsked,
     RetryDue,
     Stop,
     TaskRun,
     WakeAt,
 )
-from formicary.runner.core.graph import Graph, Node
+from formicary.runner.core.graph import Graph
 from formicary.runner.core.states import ACTIVE, LEASED, TASK_TRANSITIONS, TERMINAL, State, move
-
-EXCEPTED: Final = "Its `except` says true."
 
 
 def begin(execution_id: int, request_id: int, plan: Plan, now: float, previous: Execution | None = None) -> Execution:
@@ -89,7 +90,7 @@ def outstanding(execution: Execution, plan: Plan, now: float) -> tuple[Order, ..
             orders.append(Stop(run.attempts[-1].id, why_halted(Course(execution, plan, now, 0))))
     if execution.retry_at is not None:
         orders.append(WakeAt(execution.id, max(execution.retry_at, now), RetryDue()))
-    elif execution.deadline is not None:
+    elif execution.deadline is not None and execution.resting_since is None:
         orders.append(WakeAt(execution.id, max(execution.deadline, now), DeadlinePassed()))
     return tuple(orders)
 
@@ -110,7 +111,8 @@ def _cancel_asked(course: Course, event: CancelAsked) -> None:
     execution = course.execution
     if execution.cancelled > 1:
         return
-    if execution.state is State.PENDING:
+    if execution.resting_since is not None:
+        awake(course)
         course.turn(State.READY, retry_at=None)
     reason = execution.cancel_reason or f"Cancelled by {event.by}" + (f": {event.reason}" if event.reason else ".")
     course.change(cancelled=execution.cancelled + 1, cancel_reason=reason)
@@ -121,7 +123,7 @@ def _cancel_asked(course: Course, event: CancelAsked) -> None:
 def _deadline_passed(course: Course, event: DeadlinePassed) -> None:
     """The job's time is over; or, when it is closing, that of its always_run tasks. An early call is put off."""
     execution = course.execution
-    if execution.deadline is None or execution.retry_at is not None:
+    if execution.deadline is None or execution.resting_since is not None:
         return
     if course.now < execution.deadline:
         return course.wake(execution.deadline, event)
@@ -140,6 +142,30 @@ def _retry_due(course: Course, event: RetryDue) -> None:
     if run is not None:
         return course.start(run)
     resume(course)
+    advance(course)
+
+
+def _pause_asked(course: Course, event: PauseAsked) -> None:
+    """Not of a job that ends: cancelled, out of time, or with nothing but always_run tasks left."""
+    execution = course.execution
+    if execution.rest == "PAUSE" or halted(execution) or execution.closing:
+        return
+    reason = f"Paused by {event.by}" + (f": {event.reason}" if event.reason else ".")
+    if execution.resting_since is not None:
+        return course.turn(State.PAUSED, retry_at=None, rest="PAUSE", rest_reason=reason)
+    bar(course, "PAUSE", reason)
+    advance(course)
+
+
+def _resume_asked(course: Course, event: ResumeAsked) -> None:
+    """A job at rest goes on now; one that waits for what runs does not come to rest."""
+    if course.execution.resting_since is not None:
+        resume(course)
+    elif course.execution.rest == "PAUSE":
+        unbar(course)
+        set_out(course)
+    else:
+        return
     advance(course)
 
 
@@ -181,7 +207,10 @@ def _offer_returned(course: Course, event: OfferReturned) -> None:
     if found is None or found[1].state is State.EXECUTING:
         return
     run = found[0]
-    if may_start(course.execution, course.graph.nodes[run.name]):
+    if barred(course.execution):
+        course.put(run, State.PENDING, attempts=run.attempts[:-1])
+        advance(course)
+    elif may_start(course.execution, course.graph.nodes[run.name]):
         course.offer_again(run)
     else:
         settle(course, run, why_halted(course), attempts=run.attempts[:-1])
@@ -191,7 +220,7 @@ def _offer_returned(course: Course, event: OfferReturned) -> None:
 
 def _ant_lost(course: Course, event: AntLost) -> None:
     if found := _newest(course, event.task_execution_id, event.fence):
-        _over(course, *found, Result(error_code=ERR_ANT_LOST, error_message=event.message))
+        over(course, *found, Result(error_code=ERR_ANT_LOST, error_message=event.message))
 
 
 def _finished(course: Course, event: Finished) -> None:
@@ -200,102 +229,13 @@ def _finished(course: Course, event: Finished) -> None:
         return
     if found[1].state is State.READY and not (result.excepted or outcomes.failed(result)):
         return  # nobody can have completed what nobody claimed
-    _over(course, *found, result)
-
-
-# -- how an attempt ends ----------------------------------------------------------------------------------------------
+    over(course, *found, result)
 
 
 def _note(course: Course, run: TaskRun, attempt: Attempt, state: State, **fields: Any) -> None:
     """The running attempt goes on to `state`, and the task with it."""
     fields["state"] = move(TASK_TRANSITIONS, attempt.state, state)
     course.put(run, state, attempts=(*run.attempts[:-1], attempt.model_copy(update=fields)))
-
-
-def _over(course: Course, run: TaskRun, attempt: Attempt, result: Result) -> None:
-    """An attempt is over: another one follows, or the task has come to its end."""
-    node = course.graph.nodes[run.name]
-    if result.excepted and attempt.state is State.EXECUTING:
-        result = Result(outputs=result.outputs)  # its script ran, so it cannot be skipped any more
-    failed = outcomes.failed(result) and not result.excepted
-    if failed and stopped(course.execution, node):
-        _end_stopped(course, run, attempt, result)
-    elif failed and outcomes.lost(result) and run.lost < outcomes.LOST_BUDGET and may_start(course.execution, node):
-        _repeat(course, run, attempt, result, outcomes.LOST_DELAYS[run.lost], lost=run.lost + 1)
-    elif failed and _may_retry(course, run, node, result):
-        wait = outcomes.delay(
-            node.task.retry, run.failures + 1, course.seed, f"{course.execution.id}/{run.name}/{run.attempts[-1].fence}"
-        )
-        _repeat(course, run, attempt, result, wait, failures=run.failures + 1)
-    else:
-        _end_task(course, run, attempt, result)
-
-
-def _may_retry(course: Course, run: TaskRun, node: Node, result: Result) -> bool:
-    left = run.failures < node.task.retry.attempts
-    return (
-        left
-        and not outcomes.lost(result)
-        and result.error_code not in outcomes.NEVER_RETRIED
-        and not outcomes.listed(node.task, result)
-        and may_start(course.execution, node)
-    )
-
-
-def _repeat(course: Course, run: TaskRun, attempt: Attempt, result: Result, wait: float, **budget: int) -> None:
-    """The attempt FAILED; the next one starts after `wait`."""
-    task = course.graph.nodes[run.name].task
-    reason = outcomes.sentence(task, run, result, "")
-    attempts = _with_result(course, run, attempt, result, State.FAILED, outcomes.error_code(result), reason)
-    at = course.now + wait if wait else None
-    run = course.put(run, State.PENDING, attempts=attempts, reason=reason, retry_at=at, **budget)
-    if at is None:
-        course.start(run)
-    else:
-        course.wake(at, RetryDue(run.name))
-
-
-def _end_stopped(course: Course, run: TaskRun, attempt: Attempt, result: Result) -> None:
-    cancelled, reason = course.execution.cancelled, why_halted(course)
-    state, code = (State.CANCELLED, ERR_CANCELLED) if cancelled else (State.FAILED, ERR_TIMEOUT)
-    attempts = _with_result(course, run, attempt, result, state, code, reason)
-    course.put(run, state, attempts=attempts, reason=reason)
-    course.ended.append(run.name)
-    advance(course)
-
-
-def _end_task(course: Course, run: TaskRun, attempt: Attempt, result: Result) -> None:
-    """The task's outcome is final: it decides what is chosen, and whether the job goes on."""
-    task = course.graph.nodes[run.name].task
-    outcome = outcomes.conclude(task, result)
-    reason = EXCEPTED if result.excepted else ""
-    if outcome.error_code or outcomes.failed(result):
-        reason = outcomes.sentence(task, run, result, outcome.error_code)
-    attempts = _with_result(course, run, attempt, result, outcome.state, outcome.error_code, reason)
-    excepted = outcome.state is State.SKIPPED
-    course.put(run, outcome.state, attempts=attempts, reason=reason, led_to=outcome.chooses, excepted=excepted)
-    course.ended.append(run.name)
-    if outcome.fatal:
-        course.change(fatal=True)
-        halt(course)
-    advance(course)
-
-
-def _with_result(
-    course: Course, run: TaskRun, attempt: Attempt, result: Result, state: State, code: str, message: str
-) -> tuple[Attempt, ...]:
-    fields = {
-        "state": move(TASK_TRANSITIONS, attempt.state, state),
-        "ended_at": course.now,
-        "exit_code": result.exit_code,
-        "error_code": code,
-        "error_message": result.error_message or message,
-        "outputs": result.outputs,
-        "artifacts": result.artifacts,
-        "warnings": result.warnings,
-        "usage": result.usage,
-    }
-    return (*run.attempts[:-1], attempt.model_copy(update=fields))
 
 
 _EVENTS: Final[Mapping[type[Any], Callable[[Course, Any], None]]] = {
@@ -308,4 +248,6 @@ _EVENTS: Final[Mapping[type[Any], Callable[[Course, Any], None]]] = {
     RetryDue: _retry_due,
     DeadlinePassed: _deadline_passed,
     CancelAsked: _cancel_asked,
+    PauseAsked: _pause_asked,
+    ResumeAsked: _resume_asked,
 }

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from formicary.runner.core import cron
-from formicary.runner.core.definition import MAX_NAME, METHODS, METHODS_NOT_YET, WORDS_NOT_YET, Target, Value
+from formicary.runner.core.definition import MAX_NAME, METHODS, METHODS_NOT_YET, Target, Value
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
 from formicary.runner.core.reader import Reader, Unread
 
@@ -42,10 +42,6 @@ def target(reader: Reader, node: Node) -> Target | None:
     name = reader.known(reader.scalar(node, "the name of a task")).strip()
     if reader.empty(node) or not name:
         return None
-    if name in WORDS_NOT_YET:
-        reader.fail(
-            node, f"Not supported yet: `{name}` is part of the language, but not of this version", "name a task"
-        )
     return Target(name=name)
 
 

@@ -49,8 +49,8 @@ _S = State
 
 #: Of requests and executions alike. READY → FAILED: the plan cannot be rendered, or nothing in it can run.
 JOB_TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
-    _S.PENDING: frozenset({_S.READY, _S.SKIPPED, _S.FAILED, _S.CANCELLED, _S.MANUAL_APPROVAL_REQUIRED}),
-    _S.READY: frozenset({_S.STARTED, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED, _S.PENDING}),
+    _S.PENDING: frozenset({_S.READY, _S.SKIPPED, _S.FAILED, _S.CANCELLED, _S.PAUSED, _S.MANUAL_APPROVAL_REQUIRED}),
+    _S.READY: frozenset({_S.STARTED, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED, _S.PENDING, _S.PAUSED}),
     _S.STARTED: frozenset({_S.EXECUTING, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED, _S.PENDING, _S.PAUSED}),
     _S.EXECUTING: frozenset(
         {_S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED, _S.PENDING, _S.PAUSED, _S.MANUAL_APPROVAL_REQUIRED}

@@ -61,6 +61,10 @@ class Live:
     """Masks the values of its secret parameters; made when it is wanted."""
     held: list[Event] = field(default_factory=list)
     """Events that may wait for the next one (the script runs): one commit less on the way of a short task."""
+    resting: bool = False
+    """Between two attempts of the whole job: it takes nobody's place, and is admitted anew when it goes on."""
+    waking: Event | None = None
+    """What lets it go on, once it is admitted."""
 
     @property
     def job_key(self) -> JobKey:
@@ -182,6 +186,12 @@ class Board:
         self.count(live.job_key, 1)
         self.place(live)
 
+    def rest(self, live: Live, resting: bool) -> None:
+        """It gives its place free, or has one again."""
+        if live.resting is not resting:
+            live.resting = resting
+            self.count(live.job_key, -1 if resting else 1)
+
     def place(self, live: Live) -> None:
         """Put a live execution whose running is counted already."""
         self.live[live.execution_id] = live
@@ -196,7 +206,9 @@ class Board:
         live = self.live.pop(execution_id, None)
         if live:
             self.by_request.pop(live.request.id, None)
-            self.count(live.job_key, -1)
+            self.unqueue(live.request.id)
+            if not live.resting:
+                self.count(live.job_key, -1)
             for offer in [one for one in self.offers.values() if one.live is live]:
                 del self.offers[offer.task_execution_id]
         return live

@@ -26,6 +26,7 @@ from formicary.runner.core.execution import (
     OfferReturned,
     Order,
     Plan,
+    RetryDue,
 )
 from formicary.runner.core.plan import begin, decide
 from formicary.runner.core.records import JobRequest, Lease, Version
@@ -205,8 +206,25 @@ class Dispatcher:
             return None
         waiting = self.board.unqueue(admission.request_id)
         assert waiting is not None, "only what waits is admitted"
+        resting = self.board.by_request.get(admission.request_id)
+        if resting is not None:
+            live = self.board.live[resting]
+            self.board.rest(live, False)
+            return partial(self._go_on, live, worker, claim)
         self.board.count(waiting.job_key, 1)
         return partial(self._admit, waiting, worker, claim)
+
+    async def _go_on(self, live: Live, worker: Worker | None, claim: Claim | None) -> None:
+        """The next attempt of a whole job begins; its tasks are offered as any others."""
+        if worker and claim:
+            worker.claims.appendleft(claim)
+        event, live.waking = live.waking or RetryDue(), None
+        try:
+            await self.engine.feed(live.execution_id, event)
+        except Exception as error:
+            log.error("execution %d could not go on", live.execution_id, exc_info=error)
+            self.board.rest(live, True)
+            self.engine.timers.at(self._now() + AGAIN, partial(self.engine.wake_up, live.execution_id, event))
 
     async def _admit(self, waiting: Waiting, worker: Worker | None, claim: Claim | None) -> None:
         """Begin its execution; whatever goes wrong costs this request alone (D8)."""

@@ -22,6 +22,7 @@ from formicary.runner.core.execution import (
     Event,
     Execution,
     Finished,
+    Forget,
     Offer,
     OfferReturned,
     Order,
@@ -72,6 +73,8 @@ class Engine:
     secrets: Secrets
     told: Told = field(default_factory=Told)
     url: str = ""
+    queue: Callable[[Live], None] = lambda live: None
+    """Puts a resting execution among what waits to be admitted."""
     wake: anyio.Event = field(default_factory=anyio.Event)
     mail: list[tuple[int, Event]] = field(default_factory=list)
     """Events that were met where nobody could wait for the disk; the dispatcher feeds them first."""
@@ -94,6 +97,15 @@ class Engine:
         if batch:
             step = await self.save_or_hold(live, held, lambda tx: self.step(tx, live, batch))
             self.obey(live, step)
+
+    async def wake_up(self, execution_id: int, event: Event) -> None:
+        """Feed an event that lets an execution go on; one at rest has to be admitted first."""
+        live = self.board.live.get(execution_id)
+        if live is None or not live.resting:
+            return await self.feed(execution_id, event)
+        live.waking = event
+        self.queue(live)
+        self.ring()
 
     async def save_or_hold(self, live: Live, held: list[Event], change: Callable[[Tx], Step]) -> Step:
         """The change on disk; where that fails, what was held is held again for the next try."""
@@ -159,6 +171,8 @@ class Engine:
                 self._obey_one(live, execution, order)
             except Exception:  # it is on disk and made again at the next start; the other orders are not to blame
                 log.exception("an order of execution %d could not be carried out: %r", execution.id, order)
+        if execution.id in self.board.live:
+            self.board.rest(live, execution.resting_since is not None)
         self._tell(live, execution)
         self.ring()
 
@@ -174,7 +188,9 @@ class Engine:
                     self.bus.stop(worker.ant.ant_id, order.task_execution_id)
             case WakeAt():
                 event = order.event
-                self.timers.at(order.at, lambda: self.feed(execution.id, event), execution.id)
+                self.timers.at(order.at, lambda: self.wake_up(execution.id, event), execution.id)
+            case Forget():
+                self.logs.delete(order.task_execution_id)
             case Ended():
                 self._ended(live, execution)
 

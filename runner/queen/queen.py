@@ -17,7 +17,7 @@ from anyio.abc import TaskStatus
 from formicary.runner.bus import Bus
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import ERR_CANCELLED, ERR_DEFINITION, Conflict, DefinitionError, NotFound, WorldError
-from formicary.runner.core.execution import AntLost, CancelAsked, Plan
+from formicary.runner.core.execution import AntLost, CancelAsked, PauseAsked, Plan, ResumeAsked
 from formicary.runner.core.graph import Graph
 from formicary.runner.core.load import load
 from formicary.runner.core.plan import outstanding
@@ -39,6 +39,7 @@ from formicary.runner.queen.sources import Sources
 from formicary.runner.queen.statuses import job_finder
 from formicary.runner.queen.timers import Timers
 from formicary.runner.queen.told import Told
+from formicary.runner.queen.why import why
 from formicary.runner.store import Store, Tx
 
 log = logging.getLogger("formicary.queen")
@@ -96,6 +97,7 @@ class Queen:
             reshape=settings.reshape,
         )
         self.told = settings.told
+        self._engine.queue = self._queue_again
         self._requests = Requests(store, sources, self._job, settings.told)
         self.job_of = job_finder(store, self.secrets, self._job, settings.url, clock)
         self._running = False
@@ -172,6 +174,31 @@ class Queen:
             await self._engine.feed(execution_id, CancelAsked(by, reason))
         return self._must_have(request_id)
 
+    async def pause(self, request_id: int, *, by: str, reason: str = "") -> JobRequest:
+        """Nothing new starts; when what runs has ended it rests until `resume`. Raises NotFound, Conflict where it has
+        ended or not begun."""
+        await self._engine.feed(self._begun(request_id), PauseAsked(by, reason))
+        return self._must_have(request_id)
+
+    async def resume(self, request_id: int, *, by: str) -> JobRequest:
+        """Let a job that rests, or is about to, go on now. Raises NotFound, Conflict where it does neither."""
+        execution_id = self._begun(request_id)
+        execution = self.store.read().execution(execution_id)
+        if execution is None or not (execution.resting_since is not None or execution.rest):
+            raise Conflict(f"request {request_id} is not paused: it is {self._must_have(request_id).state}")
+        await self._engine.wake_up(execution_id, ResumeAsked(by))
+        return self._must_have(request_id)
+
+    def _begun(self, request_id: int) -> int:
+        """The execution of a request that has begun and not ended."""
+        request = self._must_have(request_id)
+        if request.state in TERMINAL:
+            raise Conflict(f"request {request_id} has ended already: {request.state}")
+        execution_id = self._board.by_request.get(request_id)
+        if execution_id is None:
+            raise Conflict(f"request {request_id} has not begun; cancel it instead")
+        return execution_id
+
     async def restart(self, request_id: int, *, by: str, hard: bool = False, failed: bool = False) -> JobRequest:
         """Run an ended request again, as a new execution of the same text and parameters. Raises NotFound, Conflict.
 
@@ -201,15 +228,7 @@ class Queen:
         execution = self.store.read().execution(request.execution_id) if request.execution_id else None
         if execution is None:
             return "it is about to start"
-        if execution.cancelled:
-            return f"it is being cancelled: {execution.cancel_reason}"
-        busy = [run.name for run in execution.tasks.values() if run.state in LEASED]
-        ready = [run.name for run in execution.tasks.values() if run.state is State.READY]
-        if busy:
-            return f"it runs {', '.join(f'`{name}`' for name in busy)}"
-        if ready:
-            return f"`{ready[0]}` waits for a free hand of an ant that can run it"
-        return "it waits to be tried again"
+        return why(execution)
 
     def ants(self) -> list[AntStatus]:
         return list(self._board.statuses())
@@ -256,6 +275,10 @@ class Queen:
         if request.scheduled_at is not None and request.scheduled_at > self._clock():
             self._timers.at(request.scheduled_at, self._ring)
         self._engine.ring()
+
+    def _queue_again(self, live: Live) -> None:
+        """A resting execution waits to be admitted for its next attempt."""
+        self._board.queue(waiting(live.request, live.plan.definition))
 
     async def _ring(self) -> None:
         self._engine.ring()

@@ -3,7 +3,7 @@
 import pytest
 from loading import SHORT, bad, one
 
-from formicary.runner.core.definition import JOB_KEYS_NOT_YET, TASK_KEYS_NOT_YET, TRIGGERS_NOT_YET, WORDS_NOT_YET
+from formicary.runner.core.definition import JOB_KEYS_NOT_YET, TASK_KEYS_NOT_YET, TRIGGERS_NOT_YET
 
 
 def test_all_that_is_wrong_is_told_at_once_with_place_and_caret():
@@ -53,7 +53,6 @@ def test_a_task_key_of_later_is_not_called_misspelt(key):
     "text",
     [
         *(f"triggers: {{{name}: {{}}}}" for name in sorted(TRIGGERS_NOT_YET)),
-        *(f"on_failed: {word}" for word in sorted(WORDS_NOT_YET)),
         "method: DOCKER",
         "method: KUBERNETES",
         "checkout: {lfs: true}",

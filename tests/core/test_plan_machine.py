@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from jobs import REPEATING, RESULTS, definitions
 
-from formicary.runner.core.definition import JobDefinition, Retry, Target, TaskDefinition
 from formicary.runner.core.execution import (
     AntLost,
     Begin,
@@ -17,10 +19,13 @@ from formicary.runner.core.execution import (
     Executing,
     Execution,
     Finished,
+    Forget,
     Offer,
     OfferReturned,
+    PauseAsked,
     Plan,
     Result,
+    ResumeAsked,
     RetryDue,
     Stop,
     WakeAt,
@@ -31,53 +36,6 @@ from formicary.runner.core.plan import begin, decide, outstanding
 from formicary.runner.core.states import ACTIVE, JOB_TRANSITIONS, LEASED, TASK_TRANSITIONS, TERMINAL, State
 
 SEED = 11
-WORDS = ("COMPLETED", "FAILED", "FATAL", "ERR_QUOTA")
-RESULTS = st.sampled_from(
-    (
-        Result(exit_code=0),
-        Result(exit_code=0),
-        Result(exit_code=0, outputs={"v": 1}),
-        Result(exit_code=1, error_code="ERR_EXIT_CODE"),
-        Result(exit_code=3),
-        Result(exit_code=137, error_code="ERR_TIMEOUT"),
-        Result(error_code="ERR_CANCELLED"),
-        Result(error_code="ERR_LOST"),
-        Result(excepted=True),
-    )
-)
-
-
-@st.composite
-def definitions(draw):
-    """A job whose edges all lead from an earlier task to a later one."""
-    size = draw(st.integers(1, 6))
-    names = [f"t{n}" for n in range(size)]
-    job_retry = Retry(attempts=draw(st.sampled_from((0, 0, 1, 2))), delay=draw(st.sampled_from((0.0, 7.0))))
-    tasks = draw(st.permutations([draw(_task(names, index)) for index in range(size)]))
-    return JobDefinition(job_type="random", tasks=tuple(tasks), timeout=50.0, retry=job_retry)
-
-
-@st.composite
-def _task(draw, names, index):
-    before, after = names[:index], names[index + 1 :]
-    few = st.lists(st.sampled_from(before), max_size=2) if before else st.just([])
-    target = st.none() | (st.sampled_from(after) if after else st.none()) | st.sampled_from(WORDS)
-    codes = {code: draw(target) for code in draw(st.sets(st.sampled_from(("0", "1", "3", "SKIPPED")), max_size=2))}
-    completed, failed = draw(target), draw(target)
-    if (completed, failed) == ("FAILED", "COMPLETED"):
-        completed = None
-    return TaskDefinition(
-        task_type=names[index],
-        needs=tuple(draw(few)),
-        dependencies=tuple(draw(few)),
-        on_completed=completed and Target(name=completed),
-        on_failed=failed and Target(name=failed),
-        on_exit_code={code: Target(name=name) for code, name in codes.items() if name},
-        retry=Retry(attempts=draw(st.sampled_from((0, 0, 1, 2))), delay=draw(st.sampled_from((0.0, 5.0)))),
-        always_run=draw(st.sampled_from((False, False, True))),
-        allow_failure=draw(st.sampled_from((False, False, True, (3,)))),
-        allow_start_if_completed=draw(st.sampled_from((False, False, True))),
-    )
 
 
 def reachable(table, now, then, moves):
@@ -95,7 +53,7 @@ class Execute(RuleBasedStateMachine):
         self.execution = begin(5, 2, self.plan, self.now)
         self.log, self.ended = [], 0
         # the orders that have been given and not been carried out
-        self.offers, self.stops, self.wakes = {}, set(), []
+        self.offers, self.stops, self.wakes, self.forgotten = {}, set(), [], set()
         self.send(Begin())
 
     # -- what may happen ----------------------------------------------------------------------------------------------
@@ -145,6 +103,15 @@ class Execute(RuleBasedStateMachine):
         if really == 5:  # not too often, or nothing else is ever seen
             self.send(CancelAsked("ann"))
 
+    @rule(really=st.integers(0, 3))
+    def pause(self, really):
+        if really == 3:
+            self.send(PauseAsked("ann"))
+
+    @rule()
+    def go_on(self):
+        self.send(ResumeAsked("ann"))
+
     @rule(seconds=st.sampled_from((0.5, 3.0, 20.0)))
     def pass_time(self, seconds):
         """Time passes; what was to happen by then happens."""
@@ -166,13 +133,13 @@ class Execute(RuleBasedStateMachine):
     def stale(self, data, fence):
         """D2: an event that comes again, or with another attempt's fence, changes nothing."""
         event = data.draw(st.sampled_from(self.log))[0]
-        if isinstance(event, CancelAsked | Begin):
+        if isinstance(event, CancelAsked | Begin | PauseAsked | ResumeAsked):
             return
         if isinstance(event, RetryDue | DeadlinePassed):
             self.send(event)  # twice or too early; it may be due again, too
             return
         fence += event.fence
-        event = type(event)(event.task_execution_id, fence, *_rest(event))
+        event = replace(event, fence=fence)
         newest = {(one.id, one.fence) for one in self.attempts(*ACTIVE)}
         before = self.execution
         if (event.task_execution_id, fence) not in newest:
@@ -210,6 +177,9 @@ class Execute(RuleBasedStateMachine):
                 case WakeAt():
                     assert order.at >= self.now
                     self.wakes.append(order)
+                case Forget():
+                    assert not self.execution.attempt(order.task_execution_id), "forgotten, and still there"
+                    self.forgotten.add(order.task_execution_id)
                 case Ended():
                     self.ended += 1
                     assert order.state is self.execution.state
@@ -225,11 +195,13 @@ class Execute(RuleBasedStateMachine):
             assert reachable(TASK_TRANSITIONS, old.state, run.state, 3)
             known = {one.id: one for one in run.attempts}
             for one in old.attempts:
-                if one.state in TERMINAL:
+                if one.id in self.forgotten:
+                    assert one.state in TERMINAL
+                elif one.state in TERMINAL:
                     assert known[one.id] == one, "an attempt that has ended was changed"
                 elif one.id in known:
                     assert reachable(TASK_TRANSITIONS, one.state, known[one.id].state, 1)
-                else:
+                elif one.id not in self.forgotten:
                     assert one.state in (State.READY, State.STARTED), "an attempt that ran was forgotten"
 
     def check_tasks(self):
@@ -239,13 +211,24 @@ class Execute(RuleBasedStateMachine):
             assert not running or (running[0] is run.attempts[-1] and running[0].state is run.state)
             assert run.retry_at is None or run.state is State.PENDING
             numbers = [one.number for one in run.attempts]
-            assert numbers == list(range(1, len(numbers) + 1))
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
+            assert not numbers or numbers[0] == 1 or self.forgotten
             lost = sum(one.error_code in ("ERR_ANT_LOST", "ERR_LOST") for one in run.attempts)
             assert lost <= 4 * (1 + self.execution.job_retry)
-            if not self.plan.definition.task(run.name).allow_start_if_completed:
+            if not self.repeats(run.name):
                 assert sum(one.state in (State.COMPLETED, State.SKIPPED) for one in run.attempts) <= 1
         fences = [one.fence for run in self.execution.tasks.values() for one in run.attempts]
         assert len(set(fences)) == len(fences)
+
+    def repeats(self, name):
+        """Whether a task that completed may run again."""
+        task, job = self.plan.definition.task(name), self.plan.definition
+        words = {target.name for target in self.choices(task)}
+        return task.allow_start_if_completed or job.hard_reset_after_retries or words & REPEATING
+
+    @staticmethod
+    def choices(task):
+        return [target for target in (task.on_completed, task.on_failed, *task.on_exit_code.values()) if target]
 
     def check_offers(self, orders):
         """Nothing starts before what it needs, unchosen, or after it should have stopped."""
@@ -256,6 +239,7 @@ class Execute(RuleBasedStateMachine):
             run, task = execution.tasks[offer.task], self.plan.definition.task(offer.task)
             needs = [execution.tasks[name] for name in (*task.needs, *task.dependencies)]
             assert all(need.state in TERMINAL for need in needs)
+            assert not execution.rest, "started although the job is to rest"
             if execution.cancelled or execution.timed_out or execution.fatal:
                 assert task.always_run and execution.cancelled < 2
             if task.always_run:
@@ -266,12 +250,7 @@ class Execute(RuleBasedStateMachine):
                 assert not any(self.blocks(need) for need in needs)
 
     def targets(self):
-        return {
-            target.name
-            for task in self.plan.definition.tasks
-            for target in (task.on_completed, task.on_failed, *task.on_exit_code.values())
-            if target
-        }
+        return {target.name for task in self.plan.definition.tasks for target in self.choices(task)}
 
     def blocks(self, run):
         if run.state is State.SKIPPED:
@@ -295,7 +274,13 @@ class Execute(RuleBasedStateMachine):
         assert {one.task_execution_id for one in orders if isinstance(one, Stop)} == self.stops
         wakes = [one for one in orders if isinstance(one, WakeAt)]
         assert all(one in self.wakes for one in wakes)
-        assert orders, "nothing will ever happen again" if not self.attempts(*ACTIVE) else ""
+        rests = self.execution.resting_since is not None
+        assert orders or self.attempts(*ACTIVE) or (rests and self.execution.rest == "PAUSE"), (
+            "nothing will ever happen"
+        )
+        assert rests == (self.execution.state in (State.PENDING, State.PAUSED))
+        if rests:
+            assert not self.attempts(*ACTIVE), "something runs while the job rests"
 
     def check_end(self):
         execution = self.execution
@@ -338,11 +323,13 @@ class Execute(RuleBasedStateMachine):
         self.replay()
 
     def finish_everything(self):
-        for _ in range(300):
+        for _ in range(5000):
             if self.execution.state in TERMINAL:
                 return
             active = self.attempts(*ACTIVE)
-            if not active:
+            if not active and self.execution.state is State.PAUSED:
+                self.send(ResumeAsked("ann"))
+            elif not active:
                 self.wake()
             elif active[0].state is State.READY:
                 self.send(Claimed(active[0].id, active[0].fence, "ant"))
@@ -356,17 +343,6 @@ class Execute(RuleBasedStateMachine):
             execution = Execution.model_validate_json(execution.model_dump_json(exclude_defaults=True))
             execution, _ = decide(execution, self.plan, event, at, SEED)
         assert execution == self.execution
-
-
-def _rest(event):
-    match event:
-        case Claimed():
-            return (event.ant_id,)
-        case Finished():
-            return (event.result,)
-        case AntLost():
-            return (event.message,)
-    return ()
 
 
 # The same runs everywhere. To look for more, raise max_examples and leave derandomize out.

@@ -79,6 +79,14 @@ class FakeQueen:
         await self.store.write(lambda tx: tx.end_request(request_id, State.CANCELLED, reason=reason))
         return self.store.read().request(request_id)
 
+    async def pause(self, request_id, *, by, reason=""):
+        self.calls.append(("pause", request_id, by, reason))
+        return self.store.read().request(request_id)
+
+    async def resume(self, request_id, *, by):
+        self.calls.append(("resume", request_id, by))
+        raise Conflict("It is not paused.")
+
     async def restart(self, request_id, *, by, hard=False, failed=False):
         self.calls.append(("restart", request_id, by, hard, failed))
         return self.store.read().request(request_id)

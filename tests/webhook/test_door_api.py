@@ -161,6 +161,17 @@ async def test_cancel_and_restart_say_who(client, as_, queen, make_request):
     ]
 
 
+async def test_pause_and_resume_say_who(client, as_, queen, make_request):
+    request = await make_request()
+    headers = await as_(Role.DEVELOPER, user_id="ada")
+    paused = await client.post(f"{LIST}/{request.id}/pause", json={"reason": "look first"}, headers=headers)
+    assert (paused.status_code, paused.json()["id"]) == (200, request.id)
+    assert (await client.post(f"{LIST}/{request.id}/resume", headers=headers)).status_code == 409
+    assert queen.calls == [("pause", request.id, "ada", "look first"), ("resume", request.id, "ada")]
+    viewer = await as_(Role.VIEWER)
+    assert (await client.post(f"{LIST}/{request.id}/resume", headers=viewer)).status_code == 403
+
+
 async def test_tasks_why_and_graph_of_a_request(client, admin, make_request, make_execution):
     request = await make_request()
     assert (await client.get(f"{LIST}/{request.id}/tasks", headers=admin)).json()["records"] == []

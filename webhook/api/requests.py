@@ -224,6 +224,15 @@ async def cancel(call: Call) -> RequestView:
     return _one(call, await call.door.queen.cancel(request.id, by=call.caller.user_id, reason=body.reason))
 
 
+async def pause(call: Call) -> RequestView:
+    request, body = request_of(call), call.body
+    return _one(call, await call.door.queen.pause(request.id, by=call.caller.user_id, reason=body.reason))
+
+
+async def resume(call: Call) -> RequestView:
+    return _one(call, await call.door.queen.resume(request_of(call).id, by=call.caller.user_id))
+
+
 async def restart(call: Call) -> RequestView:
     request, query = request_of(call), call.query
     by = call.caller.user_id
@@ -298,6 +307,14 @@ OPERATIONS: Final = (
     Operation(
         "POST", _ONE + "/cancel", "Cancel; a second time ends its always_run tasks too", cancel, tag=_TAG,
         role=Role.DEVELOPER, body=Cancel, answer=RequestView, errors=(400, 404, 409, 415, 422),
+    ),
+    Operation(
+        "POST", _ONE + "/pause", "Let nothing new start, and pause when what runs has ended", pause, tag=_TAG,
+        role=Role.DEVELOPER, body=Cancel, answer=RequestView, errors=(400, 404, 409, 415, 422),
+    ),
+    Operation(
+        "POST", _ONE + "/resume", "Let a paused one go on now", resume, tag=_TAG, role=Role.DEVELOPER,
+        answer=RequestView, errors=(404, 409),
     ),
     Operation(
         "POST", _ONE + "/restart", "Run it again, as a new execution", restart, tag=_TAG, role=Role.DEVELOPER,

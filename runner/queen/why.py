@@ -1,0 +1,29 @@
+"""Why an execution is where it is, in one sentence."""
+
+from __future__ import annotations
+
+import time
+
+from formicary.runner.core.execution import Execution
+from formicary.runner.core.states import LEASED, State
+
+
+def why(execution: Execution) -> str:
+    """Of one that has begun and not ended."""
+    if execution.cancelled:
+        return f"it is being cancelled: {execution.cancel_reason}"
+    if execution.resting_since is not None and execution.rest_reason:
+        return f"{execution.rest_reason} {_rests(execution)}"
+    busy = [run.name for run in execution.tasks.values() if run.state in LEASED]
+    ready = [run.name for run in execution.tasks.values() if run.state is State.READY]
+    if busy:
+        return f"it runs {', '.join(f'`{name}`' for name in busy)}"
+    if ready:
+        return f"`{ready[0]}` waits for a free hand of an ant that can run it"
+    return "it waits to be tried again"
+
+
+def _rests(execution: Execution) -> str:
+    if execution.retry_at is None:
+        return "It goes on when somebody resumes it."
+    return f"It goes on at {time.strftime('%H:%M:%S', time.gmtime(execution.retry_at))} UTC."
