@@ -15,6 +15,7 @@ KEY = "-----BEGIN KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\nQyNTUxOQAAACBhYmNkZWZn\n--
 SPEAKS = """
 job_type: speaks
 description: says its secret in every way it can
+params: {Given: {secret: true}}
 tasks:
   - task_type: say
     retry: 1
@@ -23,6 +24,7 @@ tasks:
     script:
       - 'echo "plain $Planted"; echo "plain $COPY" >&2; echo "$Auth"'
       - 'true # {{ Planted }}'
+      - 'echo "given $Given"'
       - sh say.sh
       - python3 say.py
       - 'printf %s "$Key"; printf "%s" "$Key" | sed -n 2p'
@@ -45,7 +47,10 @@ import json, os, shlex, urllib.parse
 secret = os.environ["Planted"]
 print(json.dumps(secret), shlex.quote(secret), urllib.parse.quote(secret, safe=""), secret.encode().hex())
 """
+GIVEN = "g1ven-parameter"
 SHAPES = [
+    GIVEN,
+    base64.b64encode(GIVEN.encode()).decode()[:-4],
     VALUE,
     quote(VALUE),
     quote(VALUE, safe=""),
@@ -116,11 +121,11 @@ def test_a_planted_secret_is_nowhere_but_in_the_task(serve, repo, tmp_path, keep
     server = serve(tmp_path, "--repo", repo.path, "--public", "--site", tmp_path / "site")
     keep("Planted", VALUE, "--repo", repo.path.name)
     keep("Key", KEY)
-    assert server.call("/api/jobs/requests", "POST", {"job_type": "speaks"})[0] == 201
+    assert server.call("/api/jobs/requests", "POST", {"job_type": "speaks", "params": {"Given": GIVEN}})[0] == 201
     logs = ["/api/tasks/1-1/log", "/api/tasks/1-2/log"]
     for log in logs:
         server.wait(lambda log=log: "waiting" in server.call(log)[1])
-        assert not on_command_lines(), "while it runs"
+        assert not on_command_lines() and not in_files(tmp_path / "data"), "while it runs"
     (ended,) = server.ended(1)
     answers = everything(server, ended["id"])
     text = server.call(logs[1])[1]
