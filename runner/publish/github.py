@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from github import Github
 
 API: Final = "https://api.github.com"
-TIMEOUT: Final = 10
-"""Seconds to connect, and between two pieces of an answer."""
-THREADS: Final = 16
+TIMEOUT: Final = 15
+"""Seconds to connect, and between two pieces of an answer. GitHub ends what takes it more than 10, so what we have given
+up does not land later, after something newer (docs.github.com/en/rest/using-the-rest-api/troubleshooting)."""
+THREADS: Final = 4
+"""Calls at a time to one host."""
 REMEMBERED: Final = 16
 """Hosts and tokens whose connections are kept open."""
 TOKEN: Final = "token"
@@ -46,16 +48,18 @@ class GitHub:
     def __init__(self, credential: Credential, clock: Callable[[], float] = time.time) -> None:
         self._credential = credential
         self._clock = clock
-        self._limiter = anyio.CapacityLimiter(THREADS)
+        self._limiters: dict[str, anyio.CapacityLimiter] = {}
         self._clients: OrderedDict[tuple[str, str], Github] = OrderedDict()
         self._lock = threading.Lock()
 
     def lane(self, repository: Repository) -> str:
-        return _host(repository)
+        """The host, and the owner there: limits are a token's, and tokens are mostly an owner's."""
+        return f"{_host(repository)}/{repository.slug.partition('/')[0]}"
 
     async def post_status(self, repository: Repository, status: Status) -> None:
         """POST /repos/{owner}/{repo}/statuses/{sha} (docs.github.com/en/rest/commits/statuses)."""
-        await anyio.to_thread.run_sync(self._post, repository, status, limiter=self._limiter)
+        limiter = self._limiters.setdefault(_host(repository), anyio.CapacityLimiter(THREADS))
+        await anyio.to_thread.run_sync(self._post, repository, status, limiter=limiter)
 
     def close(self) -> None:
         with self._lock:

@@ -62,7 +62,7 @@ class Forge(Protocol):
     """Where statuses are posted. Posting one twice is harmless."""
 
     def lane(self, repository: Repository) -> str:
-        """The name of the host that answers for this repository."""
+        """What answers for this repository, by a name: a host, and whose limits count there."""
         ...
 
     async def post_status(self, repository: Repository, status: Status) -> None:

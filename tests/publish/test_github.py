@@ -74,7 +74,7 @@ async def test_enterprise_has_a_prefix_and_its_own_host(github, forge):
 )
 def test_no_token_goes_to_another_host_than_the_repositorys(url, api):
     assert api_of(repository("", url=url)) == api
-    assert GitHub(lambda *_: None).lane(repository("", url=url)) == api.split("/")[2]
+    assert GitHub(lambda *_: None).lane(repository("", url=url)) == api.split("/")[2] + "/acme"
 
 
 async def test_a_renamed_repository_is_followed_on_its_own_host(github, forge):
@@ -147,7 +147,7 @@ async def test_a_host_that_does_not_answer_is_asked_again_later(github, forge, m
         await forge.post_status(repository(double.url), STATUS)
     with pytest.raises(WorldError, match=r"cannot be reached \(.*refused"):
         await forge.post_status(repository("http://127.0.0.1:1"), STATUS)
-    assert forge._limiter.borrowed_tokens == 0
+    assert [one.borrowed_tokens for one in forge._limiters.values()] == [0, 0]
 
 
 @pytest.mark.parametrize(
