@@ -24,7 +24,13 @@ from formicary.runner.core.messages import TaskOrder
 
 
 async def artifacts_and_cache(
-    kit: Kit, order: TaskOrder, place: Place, outcome: Outcome, exact: frozenset[str], say: Callable[[str], None]
+    kit: Kit,
+    order: TaskOrder,
+    place: Place,
+    outcome: Outcome,
+    exact: frozenset[str],
+    say: Callable[[str], None],
+    hurried: Callable[[], bool],
 ) -> tuple[tuple[ArtifactRef, ...], list[str], list[str], TaskRefused | None]:
     """What was kept; warnings; words for the log; and why something that should have been kept was not."""
     wants_artifacts = bool(order.task.artifacts.paths) and _wanted(order.task.artifacts.when, outcome)
@@ -32,7 +38,8 @@ async def artifacts_and_cache(
     if not wants_artifacts and not wants_cache:
         return (), [], [], None
     call = partial(_keep, kit, order, place, exact, wants_artifacts, wants_cache)
-    return await patiently(partial(to_thread.run_sync, call, limiter=kit.threads), kit.settings.store_patience, say)
+    keep = partial(to_thread.run_sync, call, limiter=kit.threads)
+    return await patiently(keep, kit.settings.store_patience, say, hurried)
 
 
 def _wanted(when: str, outcome: Outcome) -> bool:

@@ -40,8 +40,14 @@ async def persistently(call: Callable[[], Awaitable[T]], what: str) -> T:
         delay = min(2 * delay, LONGEST_DELAY)
 
 
-async def patiently(call: Callable[[], Awaitable[T]], patience: float, say: Callable[[str], None]) -> T:
-    """The call's answer, tried again while the artifact store is away, for `patience` seconds. Raises WorldError."""
+async def patiently(
+    call: Callable[[], Awaitable[T]],
+    patience: float,
+    say: Callable[[str], None],
+    hurried: Callable[[], bool] = lambda: False,
+) -> T:
+    """The call's answer, tried again while the artifact store is away, for `patience` seconds, or until somebody is
+    `hurried`. Raises WorldError."""
     delay, deadline = FIRST_DELAY, anyio.current_time() + patience
     while True:
         try:
@@ -49,7 +55,7 @@ async def patiently(call: Callable[[], Awaitable[T]], patience: float, say: Call
         except ObjectDamaged:
             raise  # it stays so
         except WorldError as error:
-            if anyio.current_time() + delay > deadline:
+            if anyio.current_time() + delay > deadline or hurried():
                 raise
             if delay == FIRST_DELAY:
                 say(f"{error} Trying again for up to {patience:g} seconds.")

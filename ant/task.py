@@ -250,7 +250,7 @@ class Task:
         if not self._script_began or self._disowned:
             return (), outcome
         refs, warnings, said, refused = await keep.artifacts_and_cache(
-            self._kit, self.order, self._place, outcome, self._exact, self._log.sys
+            self._kit, self.order, self._place, outcome, self._exact, self._log.sys, self._hurried
         )
         for text in said:
             self._log.sys(text)
@@ -261,6 +261,10 @@ class Task:
             if outcome.ok:
                 outcome = Outcome(outcome.exit_code, refused.code, str(refused), outcome.usage)
         return refs, outcome
+
+    def _hurried(self) -> bool:
+        """Whether the queen wants it ended: then nobody waits for the artifact store."""
+        return self._stops > 0
 
     async def _kept(self, outcome: Outcome) -> Result:
         refs, outcome = await self._artifacts(outcome)

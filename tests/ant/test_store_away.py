@@ -77,6 +77,18 @@ async def test_waiting_for_the_store_is_not_the_scripts_time(colony, away, an_or
     assert report.kind == "LOST" and "The store is away." in report.message
 
 
+async def test_who_cancels_does_not_wait_for_the_store(colony, away, an_order):
+    """A task that waits with its artifacts is given up when it is cancelled."""
+    away.times = 1000
+    order = an_order("SHELL", **KEEPS)
+    async with colony.bus.serve(colony.desk), colony.running():
+        name = colony.desk.give(order)
+        await colony.desk.until(lambda: b"Trying again" in colony.desk.logs.get(name, b""))
+        colony.bus.stop("ant", name)
+        report = await colony.desk.finished(name)
+    assert report.kind == "LOST"
+
+
 async def test_a_cache_waits_for_nobody(colony, away, an_order):
     """It is brought or kept where it can be, else the task goes on without it."""
     cache = Cache(key="k", paths=("out",))
