@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 API: Final = "https://api.github.com"
 TIMEOUT: Final = 15
-"""Seconds to connect, and between two pieces of an answer. GitHub ends what takes it more than 10, so what we have given
-up does not land later, after something newer (docs.github.com/en/rest/using-the-rest-api/troubleshooting)."""
+"""Seconds to connect, and between two pieces of an answer. GitHub ends what takes it more than 10, so what was given up
+here does not land later, after something newer (docs.github.com/en/rest/using-the-rest-api/troubleshooting)."""
 THREADS: Final = 4
 """Calls at a time to one host."""
 REMEMBERED: Final = 16
