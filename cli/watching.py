@@ -16,22 +16,26 @@ from formicary.runner.git.address import Address, parse
 
 TITLE: Final = "formicary serves:"
 FIRST_LOOK: Final = 20.0
-"""Seconds that the start waits for a first look; a large remote goes on in the background."""
+"""Seconds that the start waits for the first looks; a large remote goes on in the background."""
 
 
 async def watch_all(house: House, settings: Settings, say: Any) -> None:
     """Raises SetupError for what cannot be watched; a remote that does not answer now is said, and tried again."""
-    named: set[int] = set()
+    named: dict[int, Repository] = {}
     for one in settings.repo:
         stored = await house.reconciler.add(_wanted(house, settings, one))
-        named.add(stored.id)
-        with anyio.move_on_after(FIRST_LOOK):
-            stored = await house.reconciler.sync(stored.id)
-        if len(named) == 1:
-            say(TITLE)
-        say(_found(house, stored))
-    if not named:
-        say(TITLE)
+        named[stored.id] = stored
+
+    async def look(repository_id: int) -> None:
+        named[repository_id] = await house.reconciler.sync(repository_id)
+
+    with anyio.move_on_after(FIRST_LOOK):
+        async with anyio.create_task_group() as group:
+            for repository_id in named:
+                group.start_soon(look, repository_id, name=f"first look at {repository_id}")
+    say(TITLE)
+    for repository in named.values():
+        say(_found(house, repository))
     for repository in house.store.read().repositories():
         if repository.id not in named:  # named at an earlier start
             say(_found(house, repository))

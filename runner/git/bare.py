@@ -19,7 +19,7 @@ from formicary.runner.git.workspace import git_binary, git_environment
 
 GONE: Final = ".gone-"
 KEEP: Final = "refs/formicary/keep/"
-TIDY_TIMEOUT: Final = 1800.0
+REFS_TIMEOUT: Final = 120.0
 PRUNE_AFTER: Final = "2.weeks.ago"
 _MOST_MEMORY: Final = (
     *("-c", "pack.threads=1", "-c", "pack.windowMemory=64m", "-c", "pack.deltaCacheSize=64m"),
@@ -106,16 +106,22 @@ class Bare:
                     names.add(name.removeprefix(KEEP))
         return names
 
-    def tidy(self, keep: Iterable[str]) -> None:
-        """Few packs instead of many. The commits `keep` stay, whether a branch still leads to them or not; what nothing
-        leads to goes after two weeks. The largest pack is left as it is: that bounds the work and its memory."""
-        wanted = set(keep)
+    def keep(self, commits: Iterable[str]) -> None:
+        """These stay, whether a branch still leads to them or not; what was kept before is not any longer."""
+        wanted = set(commits)
         known = self.kept()
         changes: dict[str, str | None] = {f"{KEEP}{sha}": None for sha in known - wanted}
         changes |= {f"{KEEP}{sha}": sha for sha in wanted - known}
         self.set_refs(changes)
-        if git_binary() is not None:
-            self._git(*_MOST_MEMORY, "gc", "--quiet", "--keep-largest-pack", f"--prune={PRUNE_AFTER}")
+
+    def tidying(self) -> tuple[list[str], dict[str, str]] | None:
+        """The command and its environment that make few packs of many; None without git. What nothing leads to goes
+        after two weeks. The largest pack is left as it is: that bounds the work and its memory."""
+        git = git_binary()
+        if git is None:
+            return None
+        words = ["gc", "--quiet", "--keep-largest-pack", f"--prune={PRUNE_AFTER}"]
+        return [git, "--git-dir", str(self.path), *_MOST_MEMORY, *words], git_environment(self.path)
 
     def packs(self) -> int:
         folder = self.path / "objects" / "pack"
@@ -150,7 +156,7 @@ class Bare:
                 cwd=self.path,
                 env=git_environment(self.path),
                 capture_output=True,
-                timeout=TIDY_TIMEOUT,
+                timeout=REFS_TIMEOUT,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:

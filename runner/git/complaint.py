@@ -65,8 +65,7 @@ _KNOWN: Final[Sequence[tuple[str, str, str]]] = (
     ),
     (
         r"repository '.*' not found|[Rr]epository not found|does not appear to be a git repository|returned error: 404"
-        r"|not valid: is this a git repository|does not exist|project you were looking for could not be found"
-        r"|not a git repository: '?(?!\(or|\.)",
+        r"|not valid: is this a git repository|does not exist|project you were looking for could not be found",
         OTHER,
         "There is no repository at {url}, or our token or key may not see it; check `url`.",
     ),
@@ -109,7 +108,7 @@ _KNOWN: Final[Sequence[tuple[str, str, str]]] = (
         "{url} sends an object that git refuses ({last}); run `git fsck` on it.",
     ),
     (
-        r"returned error: 5\d\d|remote error|internal server error",
+        r"returned error: (5\d\d|429)|remote error|internal server error",
         OTHER,
         "{host} has trouble of its own ({last}); it is tried again.",
     ),
@@ -124,7 +123,8 @@ _KNOWN: Final[Sequence[tuple[str, str, str]]] = (
     ),
     (
         r"hung up unexpectedly|early EOF|RPC failed|[Cc]onnection (reset|closed)|unexpected disconnect|curl \d+"
-        r"|expected flush|TLS connection was|TLS recv error|SSL_read|protocol error|bad line length|invalid response|Empty reply",
+        r"|expected flush|TLS connection was|TLS recv error|SSL_read"
+        r"|protocol error|bad line length|invalid response|Empty reply",
         OTHER,
         "The connection to {host} broke ({last}); it is tried again.",
     ),
@@ -138,7 +138,7 @@ def explain(said: str, address: Address, *, secrets: Sequence[str], authenticate
     why = (
         "its token is wrong, has expired, or may not read this repository"
         if authenticated
-        else "it wants a token; give it as `token_env` or `token_file`, or store it (formicary secrets set --credential)"
+        else "it wants a token: `token_env` or `token_file`, or store one with `formicary secrets set --credential`"
     )
     words = {"url": address.url, "host": address.host or "this machine", "hosts": hosts, "why": why}
     for pattern, kind, text in _COMPILED:

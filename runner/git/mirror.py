@@ -28,6 +28,7 @@ from formicary.runner.git.address import Address, parse
 from formicary.runner.git.bare import Bare, remove_leftovers
 from formicary.runner.git.remote import Advert, Credentials, Failed, Remote
 from formicary.runner.git.repository import GitRepository
+from formicary.runner.git.subprocesses import run
 
 log = logging.getLogger("formicary.mirrors")
 
@@ -42,6 +43,7 @@ LISTINGS: Final = 8
 FETCHES: Final = 3
 MANY_PACKS: Final = 40
 RENEW_AGAIN: Final = 600.0
+TIDY_TIMEOUT: Final = 1800.0
 MOST_BYTES: Final = 20_000_000_000
 EVERYTHING: Final = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
@@ -163,21 +165,30 @@ class Mirrors:
         return True
 
     async def tidy(self, repository: Repository, keep: Collection[str]) -> bool:
-        """In quiet times: few packs instead of many. False where there is nothing to tidy."""
+        """In quiet times: few packs instead of many; the commits `keep` stay. False where nothing was tidied."""
         mirror = self._mirror(repository)
         if await to_thread.run_sync(mirror.bare.packs) < MANY_PACKS:
             return False
         async with mirror.lock:
             here = [sha for sha in keep if await to_thread.run_sync(_holds, mirror.bare, sha, 1)]
-            await to_thread.run_sync(mirror.bare.tidy, here)
-        return True
+            await to_thread.run_sync(mirror.bare.remove_locks)
+            await to_thread.run_sync(mirror.bare.keep, here)
+            tidying = mirror.bare.tidying()
+            if tidying is None:
+                return False
+            words, environment = tidying
+            ended = await run(words, cwd=mirror.bare.path, env=environment, timeout=TIDY_TIMEOUT)
+        if ended.code or ended.stopped:
+            said = ended.stopped or complaint.last_words(ended.err.decode("utf-8", "replace"))
+            log.warning("the mirror of %s could not be tidied: %s", repository.name, said)
+        return not ended.code
 
     async def forget(self, repository: Repository) -> None:
         """Its mirror goes."""
-        mirror = self._mirrors.pop(repository.path, None)
-        if mirror is not None:
-            async with mirror.lock:
-                await to_thread.run_sync(mirror.bare.remove)
+        mirror = self._mirror(repository)
+        async with mirror.lock:
+            await to_thread.run_sync(mirror.bare.remove)
+        self._mirrors.pop(repository.path, None)
 
     # How
 
@@ -226,6 +237,7 @@ class Mirrors:
 
     async def _followed(self, mirror: Mirror, remote: Remote, failed: Failed) -> Remote:
         """The remote where its own host says that it is now; another host is not followed: the token is not for it."""
+        mirror.moved_to = None  # where it was said to be, it is not: ask again at its address next time
         if failed.kind != complaint.MOVED:
             raise failed
         mirror.moved_to = await redirects.target(remote.address)

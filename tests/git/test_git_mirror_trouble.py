@@ -43,7 +43,7 @@ def by_ssh(ssh_site, repo, make_far):
 
 async def test_no_token_and_a_wrong_one(near):
     near.credentials = Credentials()
-    assert "wants a token; give it as `token_env` or `token_file`" in await refused(near)
+    assert "it wants a token: `token_env` or `token_file`" in await refused(near)
     near.credentials = Credentials(token="wr0ng-one")
     said = await refused(near)
     assert "its token is wrong, has expired, or may not read this repository" in said
