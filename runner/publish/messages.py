@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parseaddr
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import anyio
 import anyio.to_thread
@@ -28,6 +28,7 @@ AT_ONCE: Final = 4
 OPERATOR: Final = "operator"
 SOCKET_SECONDS: Final = 15
 MOST_SAID: Final = 300
+SHORTEST_KEY: Final = 6
 _MODES: Final = {"smtp": ("insecure", 25), "smtp+starttls": ("starttls", 587), "smtps": ("ssl", 465)}
 _SLACK_HOOK: Final = re.compile(r"https://hooks\.slack\.com/services/(?P<a>[^/\s]+)/(?P<b>[^/\s]+)/(?P<c>[^/\s]+)/?\Z")
 #: What an SMTP server answers when there is no such mailbox (RFC 5321, 4.2.3).
@@ -96,6 +97,7 @@ class MessagePublisher:
         self._mask = mask
         self._hands = anyio.CapacityLimiter(AT_ONCE)
         own = [ways.mail.password if ways.mail else "", ways.slack, *ways.urls.values()]
+        own += [part for url in (ways.slack, *ways.urls.values()) for part in _keys_in(url)]
         self._own = tuple(filter(None, own))
 
     def lane(self, entry: OutboxEntry) -> str:
@@ -113,7 +115,7 @@ class MessagePublisher:
 
     async def send(self, message: Message) -> None:
         """Raises WorldError, Undeliverable."""
-        masker = Masker((*message.secrets, *self._own))
+        masker = Masker((*message.secrets, *self._own, *_keys_in(message.recipient)))
         try:
             await anyio.to_thread.run_sync(self._send, message, limiter=self._hands, abandon_on_cancel=True)
         except (Undeliverable, WorldError) as error:
@@ -171,6 +173,20 @@ class MessagePublisher:
         found = _SLACK_HOOK.match(slack)
         tokens = {f"token_{name}": found[name] for name in "abc"} if found else {"access_token": slack}
         return {"schema": "slack", **tokens, "targets": [recipient], "include_image": False, "include_footer": False}
+
+
+def _keys_in(url: str) -> list[str]:
+    """What may be a key in a URL: all but its scheme, its host and short words."""
+    _, there, rest = url.partition("://")
+    if not there or url.startswith(f"{OPERATOR}://"):
+        return []
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        host = ""
+    where, _, query = rest.partition("?")
+    parts = [*map(unquote, re.split(r"[/@:#]", where)), *(value for _, value in parse_qsl(query))]
+    return [part for part in parts if len(part) >= SHORTEST_KEY and part.lower() != host]
 
 
 def _notify(apprise: Any, plugin: Any, notice: Notice, asset: Any) -> bool:

@@ -60,12 +60,12 @@ Prepare = Callable[[Mapping[str, Any]], Ready | None]
 
 @dataclass(slots=True)
 class _Line:
-    """The events of one request to one host. `early`: those sent before their own turn, and how that went; `last`: the
-    newest one that was sent at its turn, which may still be owed for a moment."""
+    """The events of one request to one host. `early`: those sent before their own turn, and how that went; `done`:
+    those whose turn is over, which may still be owed for a moment."""
 
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     early: dict[str, Undeliverable | None] = field(default_factory=dict)
-    last: str = ""
+    done: set[str] = field(default_factory=set)
     users: int = 0
 
 
@@ -108,16 +108,19 @@ class WebhookPublisher:
 
     async def _in_order(self, line: _Line, first: str, key: str, payload: Mapping[str, Any]) -> None:
         if key in line.early:
+            line.done.add(key)
             refused = line.early.pop(key)
             if refused is not None:
                 raise refused
             return
-        organization_id = payload["event"]["organization_id"]
-        for entry in self._owed().owed_before(organization_id, self.kind, first, key):
-            if entry.key != line.last and entry.key not in line.early:
+        before = self._owed().owed_before(payload["event"]["organization_id"], self.kind, first, key)
+        owed = {entry.key for entry in before}
+        line.done = {one for one in line.done if one > key or one in owed}
+        for entry in before:
+            if entry.key not in line.done and entry.key not in line.early:
                 line.early[entry.key] = await self._early(entry)
         await self._send(payload)
-        line.last = key
+        line.done.add(key)
 
     async def _early(self, entry: OutboxEntry) -> Undeliverable | None:
         try:
@@ -156,6 +159,8 @@ class WebhookPublisher:
             raise Undeliverable(f"the webhook's URL is none ({error}); correct it in the definition") from error
         except AddressRefused as error:
             raise Undeliverable(str(error)) from error
+        except httpx.LocalProtocolError as error:
+            raise Undeliverable("a header of the webhook is none that HTTP takes; it must be one line") from error
         except (httpx.HTTPError, UnicodeError, ValueError) as error:
             raise WorldError(f"`{url.host}` could not be reached ({error or type(error).__name__})") from error
 

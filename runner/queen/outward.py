@@ -39,7 +39,7 @@ class Outward:
         values = self.values(reader, request, f"the webhook of `{request.job_type}`", hook)
         filled = Hook(
             url=fill(hook.url, values),
-            headers={fill(name, values): fill(text, values) for name, text in hook.headers.items()},
+            headers={fill(name, values): fill(text, values).strip() for name, text in hook.headers.items()},
             query={fill(name, values): fill(text, values) for name, text in hook.query.items()},
         )
         return Ready(filled, tuple(values.values()))
