@@ -153,7 +153,7 @@ def test_the_installed_one_serves(installed, project, serve, monkeypatch, tmp_pa
     """Pages, styles and SQL are in the wheel: the repository is watched, and its page is shown."""
     monkeypatch.setattr("servers.FORMICARY", [str(installed)])
     server = serve(tmp_path, "--repo", project.path, "--public", "--site", tmp_path / "site")
-    assert server.get("/api/version")["version"]
+    assert server.get("/version")["version"]
     server.wait((tmp_path / "site" / "index.html").is_file)
     status, page = server.call("/")
     assert status == 200 and "app" in page
