@@ -2,7 +2,9 @@
 
 import random
 import subprocess
+import threading
 import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import anyio
@@ -266,3 +268,25 @@ async def test_a_slow_remote_keeps_no_other_waiting(near, repo, make_far, http_s
         with anyio.fail_after(10):
             await other.refresh()
         group.cancel_scope.cancel()
+
+
+async def test_a_server_that_knows_no_shallow_fetch_gives_all(near, repo, tmp_path):
+    """Plain files behind any web server ("dumb" HTTP): all of the history, because nothing less can be had."""
+    commits = [repo.commit({"a": str(number)}) for number in range(3)]
+    path = repo.bare(tmp_path / "plain.git")
+    repo.git("update-server-info", cwd=path)
+
+    class Files(SimpleHTTPRequestHandler):
+        def __init__(self, *args, **options):
+            super().__init__(*args, directory=str(tmp_path), **options)
+
+        def log_message(self, *_):
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        near.credentials = Credentials()
+        await near.refresh(url=f"http://127.0.0.1:{server.server_port}/plain.git")
+        server.shutdown()
+    assert near.refs()["refs/heads/main"] == commits[-1]
+    assert near.git("rev-list", "--count", "main") == "4"
