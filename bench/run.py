@@ -29,6 +29,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from formicary.cli.house import House, open_house
+from formicary.cli.outside import outside
 from formicary.cli.settings import read_settings
 from formicary.runner.core.records import Repository
 from formicary.runner.core.states import TERMINAL
@@ -112,7 +113,7 @@ async def house(folder: Path, uids: str) -> AsyncIterator[House]:
     )
     if not uids:
         settings = settings.model_copy(update={"task_uids": ""})
-    async with open_house(settings, state=settings.data) as opened:
+    async with open_house(settings, state=settings.data, outside=outside) as opened:  # as `serve` does
         await opened.start()
         stored = await opened.reconciler.add(Repository(id=0, name="bench", path=str(repository)))
         await opened.reconciler.sync(stored.id)
