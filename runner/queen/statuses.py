@@ -15,10 +15,12 @@ from formicary.runner.publish.statuses import ALIKE, KIND, key_of, sync_key
 from formicary.runner.queen.orders import render_plan
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.told import Moment, Owed
-from formicary.runner.store import Store, Tx
+from formicary.runner.store import Store
 
 COALESCE: Final = 1.0
 """Seconds that what is not final waits for what follows it (D10)."""
+_SENTENCE: Final = {State.READY: State.PENDING, State.STARTED: State.EXECUTING}
+"""States that are told as another one is."""
 
 
 def status_effect(moment: Moment) -> Iterator[Owed]:
@@ -27,33 +29,46 @@ def status_effect(moment: Moment) -> Iterator[Owed]:
     if request.repository_id is None or not request.commit or (job is not None and not job.status.enabled):
         return
     tasks = list(_tasks(moment))
-    if not moment.moved and not tasks:
+    says_more = _says_more(moment)
+    if not says_more and not tasks:
         return
     if not takes_statuses(moment.tx.repository(request.repository_id)):
         return
     due_at = 0.0 if moment.state in TERMINAL else moment.tx.now + COALESCE
-    if moment.moved:
+    if says_more:
         yield Owed(KIND, key_of(request, job), {"request_id": request.id}, due_at)
         if _is_new(moment) and not side(request):
-            yield from _of_pull_requests(moment.tx, request, due_at)
+            yield from _of_pull_requests(moment, due_at)
     for name, ended in tasks:
         when = 0.0 if ended else due_at
         yield Owed(KIND, key_of(request, job, name), {"request_id": request.id, "task": name}, when)
+
+
+def _says_more(moment: Moment) -> bool:
+    """Whether the job's status says something else than before: not each state has a sentence of its own."""
+    if _is_new(moment):
+        return True
+    before = moment.before.state if moment.before is not None else State.PENDING
+    return _SENTENCE.get(before, before) is not _SENTENCE.get(moment.state, moment.state)
 
 
 def _is_new(moment: Moment) -> bool:
     return moment.before is None and moment.execution is None
 
 
-def _of_pull_requests(tx: Tx, pushed: JobRequest, due_at: float) -> Iterator[Owed]:
-    """The commit is a pull request's too: that one's status has another context from now on."""
-    found = tx.requests(
+def _of_pull_requests(moment: Moment, due_at: float) -> Iterator[Owed]:
+    """The commit is a pull request's too: that one's statuses have other contexts from now on."""
+    pushed, job = moment.request, moment.definition
+    if job is None or job.status.context:
+        return
+    found = moment.tx.requests(
         repository_id=pushed.repository_id, job_type=pushed.job_type, commit=pushed.commit, page_size=ALIKE
     )
-    for request in found.records:
-        if side(request):
-            yield Owed(KIND, key_of(request, None), {"request_id": request.id}, due_at)
-            return  # the newest is shown
+    newest = next((request for request in found.records if side(request)), None)
+    for name in ("", *(task.task_type for task in job.tasks if job.status.per_task)):
+        if newest is not None:
+            named = {"task": name} if name else {}
+            yield Owed(KIND, key_of(newest, job, name), {"request_id": newest.id, **named}, due_at)
 
 
 def _tasks(moment: Moment) -> Iterator[tuple[str, bool]]:
