@@ -10,6 +10,7 @@ from typing import Any, Final
 from formicary.runner.core.definition import (
     JOB_KEYS_NOT_YET,
     TASK_KEYS_NOT_YET,
+    Checkout,
     JobDefinition,
     Param,
     Retry,
@@ -35,6 +36,7 @@ FULL: Final = Table("a job", _FULL, _NOT_YET, frozenset(_TASK_ONLY))
 """A job with `tasks`."""
 SHORT: Final = Table("a job", {**TASK.keys, **JOB.keys}, _NOT_YET)
 """A job that is its only task."""
+_WAITS: Final = ("needs", "dependencies")
 _JOB_FIELDS: Final = frozenset(JobDefinition.model_fields)
 _TASK_FIELDS: Final = frozenset(TaskDefinition.model_fields)
 #: Keys of a job and of a task that in a short job are the job's alone: who is to be told is told once.
@@ -96,7 +98,7 @@ class Document:
             if _value(root, "job_type") is None:
                 reader.tell(root, "This job has no `job_type`", "name it: `job_type: build`")
             return None
-        made = list(self.tasks(tasks, fields)) if tasks is not None else [_short_task(fields)]
+        made = list(self.tasks(tasks, fields)) if tasks is not None else [self._made(_short_task(fields))]
         if tasks is None and not fields.get("script") and not reader.faults:
             reader.tell(root, "This job does nothing", "write `script:` or `tasks:`")
         return JobDefinition(**_job_fields(fields, tasks is None), tasks=tuple(made))
@@ -105,7 +107,7 @@ class Document:
         if full:
             for key, _ in list(root.pairs):
                 if key.text in _TASK_ONLY:
-                    self.reader.tell(
+                    self.reader.question(
                         key, f"`{key.text}` is a key of a task, not of a job with tasks", "move it to a task"
                     )
         unwanted = _TASK_ONLY if full else frozenset()
@@ -162,7 +164,13 @@ class Document:
             if _value(node, "task_type") is None:
                 reader.tell(node, "This task has no `task_type`", "name it: `task_type: test`")
             return None
-        return TaskDefinition(**_task_fields(fields, job))
+        return self._made(_task_fields(fields, job))
+
+    def _made(self, fields: dict[str, Any]) -> TaskDefinition:
+        """The task; in the go dialect its lines have shells of their own, and nothing is checked out unasked."""
+        if self.reader.go:
+            fields = {"checkout": Checkout(enabled=False), "fresh_shell": True, **fields}
+        return TaskDefinition(**fields)
 
     def _task_fields_of(self, node: MappingNode) -> dict[str, Any]:
         """The fields of a task. One whose shape is made of its own variables is read again, with these (`again`)."""
@@ -184,7 +192,7 @@ class Document:
         if node is None:
             return None
         if node is root:
-            task = _short_task(SHORT.read(reader, root))
+            task = self._made(_short_task(SHORT.read(reader, root)))
             self._only_its_secrets(task, root)
             return task if task.task_type == task_type else None
         job = {}
@@ -218,20 +226,21 @@ class Document:
             return
         if self._many_unknown(job):
             return
+        known = {task.task_type for task in job.tasks}
         for error in check(job):
             node = self._place(error.task, error.key, error.value)
             also = [self.reader.rendered.origin(self._place(*place).start) for place in error.also]
             lines = sorted({self.source.count("\n", 0, offset) + 1 for offset in also})
             what, remedy = _sentence(error)
             more = f"see also line {', '.join(map(str, lines[:20]))}" if lines else ""
-            self.reader.tell(node, what, "; ".join(filter(None, (remedy, more))) or "change one of the two")
+            lost = error.key in _WAITS and error.value not in known
+            tell = self.reader.question if lost else self.reader.tell
+            tell(node, what, "; ".join(filter(None, (remedy, more))) or "change one of the two")
 
     def _many_unknown(self, job: JobDefinition) -> bool:
         """Tell unknown targets without looking for the names nearest to them, where that would take long."""
         known = {task.task_type for task in job.tasks}
-        edges = [
-            (task, key, name) for task in job.tasks for key in ("needs", "dependencies") for name in getattr(task, key)
-        ]
+        edges = [(task, key, name) for task in job.tasks for key in _WAITS for name in getattr(task, key)]
         if len(edges) > MAX_EDGES:
             self.reader.tell(
                 _or_fail(self.reader, self.root), f"The tasks have more than {MAX_EDGES:,} needs", "group them"
@@ -242,8 +251,8 @@ class Document:
             return False
         for task, key, name in unknown:
             node = self._place(task.task_type, key, name)
-            self.reader.tell(node, f"`{name[:60]}` under `{key}` is not a task of this job", "check the names")
-        return True
+            self.reader.question(node, f"`{name[:60]}` under `{key}` is not a task of this job", "check the names")
+        return not self.reader.go
 
     def _place(self, task: str, key: str, value: str) -> Node:
         node = self.task_node(task) or _or_fail(self.reader, self.root)
@@ -267,7 +276,7 @@ class Document:
                 continue
             if doubt.fault is not None:
                 self.reader.add(doubt.fault)
-            else:
+            elif not self.reader.go:
                 place = doubt.about.place_of(doubt.missing)
                 self.reader.attempt(partial(self.reader.missing, doubt.missing, place), None)
 
@@ -354,7 +363,7 @@ def _task_fields(fields: dict[str, Any], job: Mapping[str, Any]) -> dict[str, An
     return _with_retry(fields, kept)
 
 
-def _short_task(fields: dict[str, Any]) -> TaskDefinition:
+def _short_task(fields: dict[str, Any]) -> dict[str, Any]:
     own = {name: value for name, value in fields.items() if name not in _OF_THE_JOB}
     own.setdefault("task_type", fields.get("job_type", UNKNOWN))
-    return TaskDefinition(**_task_fields(own, {}))
+    return _task_fields(own, {})

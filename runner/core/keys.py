@@ -24,6 +24,7 @@ from formicary.runner.core.definition import (
     RefFilter,
     Triggers,
 )
+from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
 from formicary.runner.core.outward import hook, notify, retention, secrets, status
 from formicary.runner.core.reader import Reader
@@ -90,11 +91,19 @@ def triggers(reader: Reader, node: Node) -> Triggers:
         if isinstance(item, Scalar):
             reader.tell(item, "A trigger is a key with its filter", f"write `{item.text[:30] or 'push'}: {{}}`")
             continue
+        if reader.go and isinstance(item, MappingNode) and (kind := _type_of(reader, item)):
+            reader.tell(item, f"Not supported yet: triggers of the type `{kind[:60]}`", "remove it")
+            continue
         again = TRIGGERS.read(reader, item)
         for name in found.keys() & again.keys():
             reader.tell(item, f"The trigger `{name}` is there twice", "write one filter that says both")
         found |= again
     return Triggers(**found)
+
+
+def _type_of(reader: Reader, node: MappingNode) -> str:
+    """The Go original's triggers are a list of {name, type, …}."""
+    return next((reader.string(value) for name, _, value in reader.pairs(node) if name == "type"), "")
 
 
 def ref_filter(reader: Reader, node: Node) -> RefFilter:
@@ -111,6 +120,13 @@ def _types(reader: Reader, node: Node) -> tuple[str, ...]:
         reader.fail(node, "No type is named here", "name one, such as `opened`, or leave `types` out")
     found = [reader.attempt(partial(reader.choice, item, *get_args(PullRequestType)), "") for item in items]
     return tuple(dict.fromkeys(filter(None, found)))
+
+
+def _jitter(reader: Reader, node: Node) -> float:
+    """A part of the delay; in the Go original it is on or off."""
+    if reader.go and isinstance(node, Scalar) and node.text in ("true", "false"):
+        return float(node.text == "true")
+    return reader.number(node)
 
 
 def _model(model: Callable[..., Any], table: Callable[[], Table]) -> Read:
@@ -155,7 +171,7 @@ BACKOFF: Final = Table(
         "min": Key(duration, "duration"),
         "max": Key(duration, "duration"),
         "factor": Key(lambda reader, node: reader.number(node, 1.0), "number"),
-        "jitter": Key(Reader.number, "number"),
+        "jitter": Key(_jitter, "number"),
     },
 )
 ARTIFACTS: Final = Table(

@@ -17,8 +17,11 @@ from formicary.runner.core.definition import JobDefinition, TaskDefinition, Valu
 from formicary.runner.core.document import FULL, Document
 from formicary.runner.core.errors import DefinitionError, Problem
 from formicary.runner.core.language import source
+from formicary.runner.core.language.dialect import GO, NATIVE, Dialect, dialect_of
 from formicary.runner.core.language.limits import MAX_FAULTS, MAX_NODES, MAX_RENDERED, Budget, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
+from formicary.runner.core.language.nodes import Node
+from formicary.runner.core.language.nodes import Sequence as SequenceNode
 from formicary.runner.core.language.render import Compiled, Rendered, compile_document, end_of
 from formicary.runner.core.names import JOB_VARIABLE, PARAM, TASK_VARIABLE, Names
 from formicary.runner.core.reader import Enough, Reader, Unread, When
@@ -33,7 +36,6 @@ _NONE: Final[frozenset[str]] = frozenset()
 _JOB_TYPE: Final = re.compile(
     r"""^job_type:[ \t]+(?:"([^"\n]+)"|'([^'\n]+)'|([^\s#'"{\[][^#\n]*?))[ \t]*(?:#.*)?$""", re.M
 )
-_GO: Final = re.compile(r"""^template:[ \t]*["']?go["']?[ \t]*(?:#.*)?$""", re.M)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Loaded:
     path: str
     index: int
     text: str
+    dialect: Dialect
     digest: str
     definition: JobDefinition | None
     problems: tuple[Problem, ...]
@@ -106,18 +109,18 @@ def problem(lines: source.Lines, offset: int, fault: Fault, path: str, severity:
 
 
 class _Files:
-    """Compiled files by their text; the longest unused go first."""
+    """Compiled files by their text and dialect; the longest unused go first."""
 
     def __init__(self) -> None:
-        self.entries: dict[str, _File] = {}
+        self.entries: dict[tuple[str, Dialect], _File] = {}
         self.characters = 0
 
-    def get(self, text: str) -> _File:
-        found = self.entries.pop(text, None)
+    def get(self, text: str, dialect: Dialect) -> _File:
+        found = self.entries.pop((text, dialect), None)
         if found is None:
-            found = _compile(source.normal(text))
+            found = _compile(source.normal(text), dialect)
             self.characters += len(text)
-        self.entries[text] = found
+        self.entries[text, dialect] = found
         while len(self.entries) > _CACHED_FILES or (self.characters > _CACHED_CHARACTERS and len(self.entries) > 1):
             self._forget_oldest()
         return found
@@ -128,13 +131,13 @@ class _Files:
             del self.entries[oldest]
         except (KeyError, RuntimeError, StopIteration):
             return  # another thread was faster
-        self.characters -= len(oldest)
+        self.characters -= len(oldest[0])
 
 
 _files: Final = _Files()
 
 
-def _compile(text: str) -> _File:
+def _compile(text: str, dialect: Dialect) -> _File:
     file = _File(text)
     try:
         source.check(text)
@@ -144,22 +147,26 @@ def _compile(text: str) -> _File:
     except Fault as fault:
         file.fault = fault
         return file
-    file.units = [_Unit(file.lines, document.offset, compile_document(document.text)) for document in documents]
+    for one in documents:
+        compiled = compile_document(one.text, dialect_of(one.text, dialect))
+        file.units.append(_Unit(file.lines, one.offset, compiled))
     return file
 
 
-def load(text: str, *, path: str) -> tuple[Loaded, ...]:
-    """Every document of a file, with all that is wrong with it. Never raises."""
-    file = _files.get(text)
+def load(text: str, *, path: str, dialect: Dialect = NATIVE) -> tuple[Loaded, ...]:
+    """Every document of a file, with all that is wrong with it; `dialect` where `template` names none. Never raises."""
+    file = _files.get(text, dialect)
     if file.fault is not None:
         told = (problem(file.lines, 0, file.fault, path),)
-        return (Loaded(path, 0, text, _digest(text, 0), None, told, (), _guess(file.text)),)
+        return (Loaded(path, 0, text, dialect, _digest(text, 0, dialect), None, told, (), _guess(file.text)),)
     budget = Budget()
     return tuple(_loaded(unit, text, path, index, budget) for index, unit in enumerate(file.units))
 
 
-def _digest(text: str, index: int) -> str:
-    return sha256(f"{text}\n{index}".encode(errors="surrogatepass")).hexdigest()
+def _digest(text: str, index: int, dialect: Dialect) -> str:
+    """What a text says depends on its dialect; that of native ones is as it always was."""
+    said = f"{text}\n{index}" if dialect == NATIVE else f"{text}\n{index}\n{dialect}"
+    return sha256(said.encode(errors="surrogatepass")).hexdigest()
 
 
 def _guess(text: str) -> str | None:
@@ -168,25 +175,21 @@ def _guess(text: str) -> str | None:
 
 
 def _loaded(unit: _Unit, text: str, path: str, index: int, budget: Budget) -> Loaded:
-    faults: list[Fault] = []
-    warnings: list[Fault] = []
-    job = None
-    if (go := _GO.search(unit.text)) is not None:
-        faults = [Fault(go.start(), "Not supported yet: `template: go` is not in this version", "write it natively")]
-    else:
-        job, faults, warnings = _read(unit, SAMPLE_NAMES, When.LOAD, budget)
+    job, faults, warnings = _read(unit, SAMPLE_NAMES, When.LOAD, budget)
+    dialect = unit.compiled.dialect
+    digest = _digest(text, index, dialect)
     if faults or job is None:
         job_type = _guess(unit.text)
-        return Loaded(path, index, text, _digest(text, index), None, unit.problems(faults, path), (), job_type)
+        return Loaded(path, index, text, dialect, digest, None, unit.problems(faults, path), (), job_type)
     unit.keep(Planned(job, frozenset(job.tainted_variables)))
     unit.defaults = {name: param.default for name, param in job.params.items() if param.default is not None}
     told = unit.problems(warnings, path, "warning")
-    return Loaded(path, index, text, _digest(text, index), job, (), told, job.job_type)
+    return Loaded(path, index, text, dialect, digest, job, (), told, job.job_type)
 
 
-def plan(text: str, index: int, names: Names, *, path: str = "") -> Planned:
+def plan(text: str, index: int, names: Names, *, path: str = "", dialect: Dialect = NATIVE) -> Planned:
     """The definition as one execution follows it. Raises DefinitionError."""
-    unit = _unit(text, index, path)
+    unit = _unit(text, index, path, dialect)
     if unit.constant is not None:
         return unit.constant
     # Tasks that are shaped by variables of their own are rendered one by one.
@@ -199,17 +202,19 @@ def plan(text: str, index: int, names: Names, *, path: str = "") -> Planned:
     return planned
 
 
-def constant_plan(text: str, index: int) -> Planned | None:
+def constant_plan(text: str, index: int, dialect: Dialect = NATIVE) -> Planned | None:
     """The plan of a document that says the same whatever the names are, once `plan` has made it."""
-    file = _files.get(text)
+    file = _files.get(text, dialect)
     return file.units[index].constant if file.fault is None and index < len(file.units) else None
 
 
-def attempt(text: str, index: int, names: Names, task_type: str, *, path: str = "") -> TaskDefinition:
+def attempt(
+    text: str, index: int, names: Names, task_type: str, *, path: str = "", dialect: Dialect = NATIVE
+) -> TaskDefinition:
     """One task, rendered anew for an attempt. Raises DefinitionError."""
-    unit = _unit(text, index, path)
+    unit = _unit(text, index, path, dialect)
     if unit.constant is None and unit.compiled.template is None:
-        plan(text, index, names, path=path)
+        plan(text, index, names, path=path, dialect=dialect)
     task, faults = unit.tasks.get(task_type), list[Fault]()
     if unit.constant is None or (task and task.secrets and not names.open_secrets.issuperset(task.secrets)):
         task, faults = _read_task(unit, names, task_type, When.ATTEMPT, Budget())
@@ -219,8 +224,8 @@ def attempt(text: str, index: int, names: Names, task_type: str, *, path: str = 
     return task
 
 
-def _unit(text: str, index: int, path: str) -> _Unit:
-    file = _files.get(text)
+def _unit(text: str, index: int, path: str, dialect: Dialect) -> _Unit:
+    file = _files.get(text, dialect)
     if file.fault is not None or index >= len(file.units):
         fault = file.fault or Fault(-1, f"The file has no document number {index}", "load it again")
         raise DefinitionError((problem(file.lines, 0, fault, path),))
@@ -236,6 +241,7 @@ def _reader(unit: _Unit, rendered: Rendered, when: When, names: Names) -> Reader
         secrets=names.open_secrets,
         configs=names.configs,
         blocks=blocks,
+        go=unit.compiled.dialect == GO,
     )
 
 
@@ -245,7 +251,7 @@ def _settled(unit: _Unit, names: Names, budget: Budget, task_type: str = "") -> 
         {name: value for name, value in unit.defaults.items() if names.rank(name) < PARAM}, _NONE, PARAM
     )
     for _ in range(_PASSES):
-        rendered = unit.compiled.render(names.values, names.tainted, budget)
+        rendered = unit.compiled.render(names.values, names.tainted, budget, names.seed)
         if rendered.run is None:
             break
         document = Document(_reader(unit, rendered, When.LOAD, names), unit.text)
@@ -337,13 +343,19 @@ def _read_task(
         return None, reader.faults
 
 
+def _typed_triggers(key: str, value: Node) -> bool:
+    """Whether these are triggers as the Go original writes them: a list of {name, type, …}, with templates in it."""
+    items = value.items if key == "triggers" and isinstance(value, SequenceNode) else []
+    return any(isinstance(item, MappingNode) and any(name.text == "type" for name, _ in item.pairs) for item in items)
+
+
 def _static(unit: _Unit, reader: Reader) -> None:
     """Tell templates in keys that are read where nothing is rendered."""
     if not isinstance(reader.rendered.tree, MappingNode) or reader.rendered.run is None:
         return
     for key, value in reader.rendered.tree.pairs:
         row = FULL.keys.get(key.text)
-        if row is None or not row.static:
+        if row is None or not row.static or (reader.go and _typed_triggers(key.text, value)):
             continue
         start, end = reader.rendered.origin(key.start), reader.rendered.origin(end_of(value) - 1) + 1
         place = unit.compiled.region(start, max(end, start))

@@ -66,6 +66,8 @@ class Names:
 
     withheld: bool = False
     """Whether this run sees no secret config at all. Templates still have their tokens: the queen may send them."""
+    seed: int = 0
+    """Where the go dialect's `Random` begins."""
 
     @property
     def open_secrets(self) -> frozenset[str]:
@@ -88,6 +90,7 @@ class Names:
             {**self.ranks, **dict.fromkeys(taken, rank)},
             self.configs,
             self.withheld,
+            self.seed,
         )
 
 

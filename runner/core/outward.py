@@ -16,7 +16,6 @@ from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar
 from formicary.runner.core.names import SECRET_TOKEN
 from formicary.runner.core.reader import Reader, Unread, When
-from formicary.runner.core.shapes import one_of
 from formicary.runner.core.table import Key, Table
 
 MAX_CONTEXT: Final = 255
@@ -172,6 +171,8 @@ def _looked_at(reader: Reader, channel: str, listed: tuple[tuple[Node, str], ...
     for node, text in listed:
         if isinstance(node, Scalar) and not reader.settled(node):
             continue
+        if reader.go and channel == "slack" and _BARE_CHANNEL.match(text):
+            text = f"#{text}"  # as the original names them
         if not SECRET_TOKEN.match(text) and not looks(opaque(text)):
             told = f"`{opaque(text)[:60]}` is no recipient for `{channel}`"
             _tell(reader, node, told, f"write it as {example}")
@@ -194,6 +195,14 @@ def recipients(reader: Reader, node: Node) -> tuple[tuple[Node, str], ...]:
     return tuple(found)
 
 
+def _when(reader: Reader, node: Node) -> str:
+    """When to tell. The original tells nothing where it does not know the word."""
+    word = reader.attempt(partial(reader.choice, node, *_WHEN), "")
+    if not word and not reader.go:
+        raise Unread
+    return word or "never"
+
+
 def _is_mail(text: str) -> bool:
     return len(text) <= MAX_ADDRESS and _MAIL.match(text) is not None and _CONTROL.search(text) is None
 
@@ -207,6 +216,8 @@ def _is_url(text: str) -> bool:
     return _APPRISE.match(text) is not None
 
 
+_WHEN: Final = ("always", "onSuccess", "onFailure", "onChange", "never")
+_BARE_CHANNEL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}\Z")
 _LOOKS: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
     "email": (_is_mail, "`ann@team.example`"),
     "slack": (_is_slack, '`"#channel"`, `"@user"` or `slack://…`'),
@@ -216,7 +227,7 @@ CHANNEL: Final = Table(
     "a channel of notify",
     {
         "recipients": Key(recipients, "texts", code=True, instead="name in the file who is to be told"),
-        "when": Key(one_of("always", "onSuccess", "onFailure", "onChange", "never"), "notify_when"),
+        "when": Key(_when, "notify_when"),
     },
 )
 CHANNELS: Final = Table("notify", {name: Key(partial(_channel, name), "notify_channel") for name in _LOOKS})

@@ -22,6 +22,10 @@ _PLAIN_WORD: Final = re.compile(r"(?!-)[A-Za-z0-9._/@:+=,%-]*\Z")
 _HOST_WORD: Final = re.compile(r"(?!-)[A-Za-z0-9.-]*\Z")
 _HOST_ENDED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#\\]+[/?#]")
 _DURATION: Final = re.compile(r"(?=.)(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,6})?)s)?(?:(\d{1,9})ms)?\Z")
+#: What Go's time.ParseDuration takes beyond that: fractions of any unit, in any order.
+_GO_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_GO_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})(ms|us|µs|ns|h|m|s)")
+_GO_DURATION: Final = re.compile(rf"(?:{_GO_PART.pattern}){{1,9}}\Z")
 _SECONDS: Final = re.compile(r"\d{1,9}(?:\.\d{1,6})?\Z")
 _T = TypeVar("_T")
 
@@ -54,6 +58,7 @@ class Reader:
         secrets: frozenset[str] = frozenset(),
         configs: frozenset[str] = frozenset(),
         blocks: tuple[tuple[int, int], ...] = (),
+        go: bool = False,
     ) -> None:
         self.rendered = rendered
         self.tokens = rendered.tokens
@@ -64,6 +69,8 @@ class Reader:
         self.configs = configs
         """Names of secrets of which a task sees only its own, or none."""
         self.blocks = blocks
+        self.go = go
+        """Whether this is the go dialect: what is missing is empty, and what is unknown is no error."""
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
         self.late = False
@@ -97,6 +104,12 @@ class Reader:
     def warn(self, offset: int, message: str, expected: str) -> None:
         if not any(fault.offset == offset for fault in self.warnings) and len(self.warnings) < MAX_FAULTS:
             self.warnings.append(Fault(offset, message, expected))
+
+    def question(self, node: Node | int, message: str, expected: str = "") -> None:
+        """Tell what the Go original would have let pass; its own definitions get a warning."""
+        if not self.go:
+            return self.tell(node, message, expected)
+        self.warn(self.rendered.origin(node if isinstance(node, int) else node.start), message, expected)
 
     def attempt(self, read: Callable[[], _T], default: _T) -> _T:
         """What `read` returns, or the default where there is nothing to be had."""
@@ -147,10 +160,11 @@ class Reader:
         if not self.late:
             self.used |= about.names
         self.tainted = self.tainted or token.tainted
-        if token.fault is not None and not (self.when is When.PLAN and self.late):
+        later = self.lenient and (self.late if self.when is When.PLAN else bool(token.missing))
+        if token.fault is not None and not later:
             self.add(token.fault)
             raise Unread
-        if token.missing and not self.lenient:
+        if token.missing and not self.lenient and not self.go:
             self.missing(token.missing, about.place_of(token.missing))
         if self.code and self.when is When.LOAD:
             self._warn_of(token)
@@ -222,8 +236,17 @@ class Reader:
         return "a mapping" if isinstance(node, Mapping) else "text"
 
     def empty(self, node: Node) -> bool:
-        """Whether nothing was written."""
-        return isinstance(node, Scalar) and node.plain and not node.token and resolve(node.text) is None
+        """Whether nothing was written; in the go dialect that counts after the values are put in."""
+        if not isinstance(node, Scalar) or not node.plain:
+            return False
+        if not node.token:
+            return resolve(node.text) is None
+        return self.go and not TOKEN.sub("", node.text) and not any(map(self._says, TOKEN.finditer(node.text)))
+
+    def _says(self, found: re.Match[str]) -> bool:
+        """Whether a token stands for some text, or may do so later."""
+        token = self.tokens[int(found[1])]
+        return bool(token.text or token.fault or (token.missing and self.lenient))
 
     def pairs(self, node: Mapping) -> Iterator[tuple[str, Scalar, Node]]:
         """Keys with their values put in; a key that comes twice that way is told."""
@@ -318,6 +341,8 @@ class Reader:
         if _SECONDS.match(text):
             return float(text)
         found = _DURATION.match(text)
+        if found is None and self.go and (parts := _GO_DURATION.match(text)):
+            return sum(float(count) * _GO_UNITS[unit] for count, unit in _GO_PART.findall(parts[0]))
         if found is None:
             self.fail(
                 node, f"`{text[:60]}` is not a duration", "write `500ms`, `15s`, `5m`, `1h30m`, or a number of seconds"
@@ -329,7 +354,8 @@ class Reader:
         text = self.known(self.scalar(node))
         if text not in words:
             listed = ", ".join(f"`{word}`" for word in words)
-            self.fail(node, f"`{text[:60]}` is none of {listed}", nearest(text, words) or f"write one of {listed}")
+            self.question(node, f"`{text[:60]}` is none of {listed}", nearest(text, words) or f"write one of {listed}")
+            raise Unread
         return text
 
     def value(self, node: Node) -> Value:

@@ -60,7 +60,8 @@ def exit_codes(reader: Reader, node: Node) -> dict[str, Target]:
     found: dict[str, Target] = {}
     for code, key, value in reader.pairs(reader.mapping(node, "on_exit_code")):
         if not _EXIT_CODE.fullmatch(code):
-            reader.tell(key, f"`{code[:60]}` is not an exit code", "write a number, such as `1: repair`, or `SKIPPED`")
+            remedy = "write a number, such as `1: repair`, or `SKIPPED`"
+            reader.question(key, f"`{code[:60]}` is not an exit code", remedy)
             continue
         chosen = reader.attempt(partial(target, reader, value), None)
         if chosen is not None:
@@ -164,6 +165,9 @@ def timezone(reader: Reader, node: Node) -> str:
 
 
 def template(reader: Reader, node: Node) -> str:
-    if reader.string(node) == "go":
-        reader.fail(node, "Not supported yet: `template: go` is not in this version", "write the file in native style")
-    return reader.choice(node, "native", "go")
+    """The dialect was chosen by the text, before anything was parsed."""
+    said = reader.choice(node, "native", "go")
+    if reader.go is not (said == "go"):
+        remedy = "write it on a line that begins with `template:`"
+        reader.fail(node, "`template` is read before anything is parsed, and here it was not seen", remedy)
+    return said

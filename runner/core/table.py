@@ -71,7 +71,7 @@ class Table:
             return
         near = nearest(name, [*self.keys, *self.not_yet, *self.elsewhere])
         keys = ", ".join(sorted(self.keys))
-        reader.tell(key, f"`{name[:60]}` is not a key of {self.what}", near or f"its keys are {keys}")
+        reader.question(key, f"`{name[:60]}` is not a key of {self.what}", near or f"its keys are {keys}")
 
 
 def read(reader: Reader, row: Key, value: Node) -> Any:

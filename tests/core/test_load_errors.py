@@ -56,7 +56,6 @@ def test_a_task_key_of_later_is_not_called_misspelt(key):
         "method: DOCKER",
         "method: KUBERNETES",
         "checkout: {lfs: true}",
-        "template: go",
     ],
 )
 def test_what_comes_later_is_refused_by_name(text):

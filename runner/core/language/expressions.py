@@ -21,7 +21,7 @@ from formicary.runner.core.language.functions import (
     text_of,
 )
 from formicary.runner.core.language.limits import MAX_INT, Fault
-from formicary.runner.core.language.operators import bounded, holds, number, secret
+from formicary.runner.core.language.operators import bounded, holds, number, secret, weigh
 from formicary.runner.core.language.run import UNDEFINED, Evaluate, Run
 
 #: The only filters that leave a secret's token whole.
@@ -109,7 +109,13 @@ def _name(node: nodes.Name, place: _Place) -> Evaluate:
 
 def _list(node: nodes.List | nodes.Tuple, place: _Place) -> Evaluate:
     items = [place.build(item) for item in node.items]
-    return lambda run: [_plain(item(run)) for item in items]
+
+    def made(run: Run) -> list[Any]:
+        found = [_plain(item(run)) for item in items]
+        weigh(found, run, place.offset)
+        return found
+
+    return made
 
 
 def _plain(value: Any) -> Any:
@@ -118,7 +124,13 @@ def _plain(value: Any) -> Any:
 
 def _dict(node: nodes.Dict, place: _Place) -> Evaluate:
     pairs = [(place.build(pair.key), place.build(pair.value)) for pair in node.items]
-    return lambda run: {text_of(_plain(key(run))): _plain(value(run)) for key, value in pairs}
+
+    def made(run: Run) -> dict[str, Any]:
+        found = {text_of(_plain(key(run))): _plain(value(run)) for key, value in pairs}
+        weigh(found, run, place.offset)
+        return found
+
+    return made
 
 
 def _attribute(node: nodes.Getattr, place: _Place) -> Evaluate:

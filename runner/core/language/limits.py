@@ -47,6 +47,10 @@ class Fault(Exception):
         self.expected = expected
 
 
+class Missing(Fault):
+    """It stands on a name that is not there: nothing to tell when a file is loaded, for nobody knows its value yet."""
+
+
 class TooMuch(Fault):
     """A limit was reached; whatever is being read is given up."""
 

@@ -51,6 +51,18 @@ def within(part: Any, whole: Any, offset: int) -> bool:
     raise Fault(offset, f"`in` looks into text, lists and mappings, not {kind(whole)}", "check its right side")
 
 
+def weigh(value: Any, run: Run, offset: int) -> None:
+    """Pay for all that a value holds. A list may hold another one twice, and so on: its text grows without end."""
+    inside = [value]
+    while inside:
+        one = inside.pop()
+        if isinstance(one, str):
+            run.budget.produce(offset, len(one))
+        elif isinstance(one, (list, dict)):
+            run.budget.spend(offset, len(one))
+            inside.extend(one if isinstance(one, list) else (*one, *one.values()))
+
+
 def number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from formicary.runner.core.language.dialect import GO, NATIVE, Dialect
+from formicary.runner.core.language.go.template import parse as parse_go
 from formicary.runner.core.language.limits import Budget, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence, compose
@@ -41,6 +43,7 @@ class Compiled:
     """One document's template, or none where the text holds no tag."""
 
     text: str
+    dialect: Dialect
     template: Template | None
     faults: list[Fault]
     trees: dict[str, Node | None] = field(default_factory=dict)
@@ -49,11 +52,11 @@ class Compiled:
     def names(self) -> frozenset[str]:
         return self.template.names if self.template else frozenset()
 
-    def render(self, names: Mapping[str, Any], tainted: frozenset[str], budget: Budget) -> Rendered:
+    def render(self, names: Mapping[str, Any], tainted: frozenset[str], budget: Budget, seed: int = 0) -> Rendered:
         """Raises Fault, with an offset of the document."""
         if self.template is None:
             return Rendered(self._tree(self.text, budget), None)
-        run = Run(dict(names), tainted, budget)
+        run = Run(dict(names), tainted, budget, seed)
         self.template.render(run)
         try:
             return Rendered(self._tree(run.text(), budget), run)
@@ -84,11 +87,11 @@ class Compiled:
         return None
 
 
-def compile_document(text: str) -> Compiled:
+def compile_document(text: str, dialect: Dialect = NATIVE) -> Compiled:
     if "{{" not in text and "{%" not in text:
-        return Compiled(text, None, [])
-    template, faults = parse(text)
-    return Compiled(text, template, faults)
+        return Compiled(text, dialect, None, [])
+    template, faults = parse_go(text) if dialect == GO else parse(text)
+    return Compiled(text, dialect, template, faults)
 
 
 def end_of(node: Node) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final
 
 from formicary.runner.core.language.functions import text_of
@@ -15,6 +16,7 @@ from formicary.runner.core.language.limits import (
     TOKEN_OPEN,
     Budget,
     Fault,
+    Missing,
     TooMuch,
 )
 
@@ -76,7 +78,11 @@ class Run:
     names: dict[str, Any]
     tainted: frozenset[str]
     budget: Budget
-    known: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    """Where `Random` begins: the same one gives the same text."""
+    frame: dict[int, Any] = field(default_factory=dict)
+    """What variables of the go dialect hold."""
+    rolls: int = 0
     parts: list[str] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
@@ -85,6 +91,12 @@ class Run:
     tokens: list[Token] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+
+    def roll(self, low: int, high: int) -> int:
+        """A number in [low, high), another one each time; all of them follow from the seed."""
+        self.rolls += 1
+        drawn = sha256(f"{self.seed}:{self.rolls}".encode()).digest()
+        return low + int.from_bytes(drawn[:16], "big") % (high - low)
 
     def write(self, text: str, offset: int) -> None:
         self.parts.append(text)
@@ -107,6 +119,9 @@ class Run:
             value = evaluate(self)
         except TooMuch:
             raise
+        except Missing as fault:
+            # What it stands on may be known later; the fault is told only when it should be known by then.
+            return UNDEFINED, (self.missing or [fault.message])[0], Fault(about.offset, fault.message, fault.expected)
         except Fault as fault:
             return UNDEFINED, "", Fault(about.offset, fault.message, fault.expected)
         return value, self.missing[0] if self.missing else "", None

@@ -1,0 +1,19 @@
+"""The two dialects of the definition language, and which one a document is written in: nothing is guessed."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+Dialect = Literal["native", "go"]
+NATIVE: Final[Dialect] = "native"
+GO: Final[Dialect] = "go"
+_SAID: Final = re.compile(r"""^template:[ \t]*(["']?)(native|go)\1[ \t]*(?:#.*)?$""", re.M)
+
+
+def dialect_of(text: str, otherwise: Dialect) -> Dialect:
+    """What `template` says on the job; it is read before the templates are, so it must stand there as plain text."""
+    said = _SAID.search(text)
+    if said is None:
+        return otherwise
+    return GO if said[2] == "go" else NATIVE
