@@ -38,11 +38,11 @@ class BucketTarget:
         there, self._there = self._there, None
         if there is None:
             there = self._listed()
-        for path, file in files.items():
+        for path in sorted(files, key=there.__contains__):  # new ones first: nothing that is there links to them yet
             check()
-            md5 = self._md5(file)
+            md5 = self._md5(files[path])
             if there.get(path) != md5:
-                self._put(path, file)
+                self._put(path, files[path])
                 there[path] = md5
         for path in reversed(in_order(there.keys() - files.keys())):
             check()

@@ -152,6 +152,28 @@ async def test_a_bucket_is_never_seen_with_a_dead_link(nest, make_attempt, s3, m
     assert len(steps) > 20 and [dead for dead in steps if dead] == []
 
 
+def test_new_pages_are_sent_before_those_that_changed(s3, tmp_path, monkeypatch):
+    """A log's page that links to a new attempt's, whose name comes after its own."""
+    place, steps, real = InBucket(s3), [], Bucket.put
+
+    def put(self, key, *rest, **more):
+        real(self, key, *rest, **more)
+        steps.append((key, reachable_and_dead(place.pages())))
+
+    def write(**pages):
+        for name, links in pages.items():
+            path = tmp_path / "site" / {"top": "index.html"}.get(name, f"logs/{name}/index.html")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f'<a href="{link}">' for link in links))
+
+    monkeypatch.setattr(Bucket, "put", put)
+    write(top=["logs/a/index.html"], a=[])
+    place.target.send(files_of(tmp_path / "site"), lambda: None)
+    write(a=["../b/index.html"], b=["../a/index.html"])
+    place.target.send(files_of(tmp_path / "site"), lambda: None)
+    assert len(steps) == 4 and [step for step in steps if step[1]] == []
+
+
 def reachable_and_dead(pages):
     """Dead links on what can be reached from the overview; nothing can before that is there."""
     reached, todo, dead = set(), ["index.html"] if "index.html" in pages else [], set()
