@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import anyio.to_thread
 
-from formicary.runner.core.definition import JobDefinition, Notify
+from formicary.runner.core.definition import Notify
 from formicary.runner.core.execution import Execution, TaskRun
 from formicary.runner.core.load import load
 from formicary.runner.core.records import Definition, JobRequest
@@ -108,21 +108,13 @@ class NotifyPublisher:
     def _owed(self, key: str, payload: Mapping[str, Any]) -> list[Owed]:
         reader = self._store.read()
         request = reader.request(int(payload["request_id"]))
-        job = self._outward.registered(reader, request) if request else None
-        if request is None or job is None:
+        if request is None:
             return []
         state = State(payload["state"])
-        channels = notify_of(job, payload["task"])
+        channels = self._outward.told(reader, request, payload["task"])
         before = before_this(reader, request, payload["execution_id"], payload["task"])
         told = [channel for channel in channels if wants(channel.when, state, before)]
         return [_message(key, payload, channel, one) for channel in told for one in channel.recipients]
-
-
-def notify_of(job: JobDefinition, task: str) -> tuple[Notify, ...]:
-    """Who is to be told of a task's end, or of the job's where `task` is empty."""
-    if not task:
-        return job.notify
-    return next((one.notify for one in job.tasks if one.task_type == task), ())
 
 
 def wants(when: str, state: State, before: State | None) -> bool:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from formicary.runner.core.definition import Hook, JobDefinition
+from formicary.runner.core.definition import Hook, JobDefinition, Notify
 from formicary.runner.core.errors import DefinitionError, SetupError, Undeliverable
+from formicary.runner.core.load import load
 from formicary.runner.core.names import fill, secrets_in
 from formicary.runner.core.records import Definition, JobRequest, Version
 from formicary.runner.publish.webhook import Ready
@@ -53,12 +54,21 @@ class Outward:
         assert version is not None, "a request's version is never deleted before it"
         return self.rendered(reader, request, version)
 
-    def registered(self, reader: Reader, request: JobRequest) -> JobDefinition | None:
-        """The tracked branch's definition of the request's job, with this request's names; None where there is none
-        of its repository. Raises Undeliverable."""
+    def told(self, reader: Reader, request: JobRequest, task: str) -> tuple[Notify, ...]:
+        """Who is to be told of the end of a task, or of the job where `task` is empty: what the registered definition
+        says with this request's names. Where it cannot be read with these, which may be why the request failed, those
+        whom the file names without a template. Raises Undeliverable where that is nobody."""
         found = registered_of(reader, request)
         version = reader.version(found.version_id) if found and found.version_id is not None else None
-        return self.rendered(reader, request, version) if version else None
+        if version is None:
+            return ()
+        try:
+            return notify_of(self.rendered(reader, request, version), task)
+        except Undeliverable:
+            written = _written(version, task)
+            if not written:
+                raise
+            return written
 
     def rendered(self, reader: Reader, request: JobRequest, version: Version) -> JobDefinition:
         """A text with the names of this request. Raises Undeliverable."""
@@ -94,6 +104,22 @@ def registered_of(reader: Reader, request: JobRequest) -> Definition | None:
         request.job_type, repository_id=request.repository_id, organization_id=request.organization_id
     )
     return found if found is not None and found.repository_id == request.repository_id else None
+
+
+def notify_of(job: JobDefinition, task: str) -> tuple[Notify, ...]:
+    """What a task's `notify` says, or the job's where `task` is empty."""
+    if not task:
+        return job.notify
+    return next((one.notify for one in job.tasks if one.task_type == task), ())
+
+
+def _written(version: Version, task: str) -> tuple[Notify, ...]:
+    """The recipients that stand in the text as they are."""
+    loaded = load(version.text, path=version.path)
+    job = loaded[version.index].definition if version.index < len(loaded) else None
+    channels = notify_of(job, task) if job else ()
+    kept = [(one, tuple(name for name in one.recipients if name in version.text)) for one in channels]
+    return tuple(one.model_copy(update={"recipients": names}) for one, names in kept if names)
 
 
 def _hook_of(job: JobDefinition, task: str) -> Hook | None:

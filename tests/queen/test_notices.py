@@ -184,6 +184,32 @@ async def test_recipients_are_rendered_with_the_requests_names(hive, repo, mails
     assert [letter["To"] for letter in letters] == ["ada@example.org"]
 
 
+async def test_a_job_that_cannot_be_read_tells_those_who_are_named_plainly(hive, repo, mails):
+    """And nobody whom an outsider's text would name (T6)."""
+    text = "job_type: ci\nscript: [make]\nnotify:\n  email:\n    recipients:\n"
+    text += "      - team@example.org\n      - '{{ GitCommitMessage }}@example.org'\n"
+    repo.commit({".formicary/ci.yml": text}, message="evil@evil.example, x")
+    await hive.watch(repo)
+    async with mails() as letters:
+        request = await hive.refused()
+    (letter,) = letters
+    assert (request.state, request.execution_id) == (State.FAILED, None)
+    assert letter["To"] == "team@example.org"
+    assert letter["Subject"].startswith(f"[{repo.path.name}] ci failed on main: ") and "ci.yml" in letter["Subject"]
+    assert "Reason: " in plain(letter)
+
+
+async def test_nobody_is_told_but_by_name(hive, repo, mails):
+    """T6: where there is nobody else, it is a dead letter that says why."""
+    text = "job_type: ci\nscript: [make]\nnotify: {email: {recipients: ['{{ GitCommitMessage }}@example.org']}}\n"
+    repo.commit({".formicary/ci.yml": text}, message="evil@evil.example, x")
+    await hive.watch(repo)
+    async with mails() as letters:
+        await hive.refused()
+    (dead,) = hive.store.read().outbox(dead=True).records
+    assert letters == [] and "what outsiders can write" in dead.error.lower()
+
+
 async def test_what_was_skipped_or_has_no_notify_owes_nothing(hive, repo):
     repo.commit(
         {
