@@ -6,6 +6,7 @@ Read anew each time, so that a new token counts without a restart. A file that o
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from formicary.runner.core.records import Repository
 from formicary.runner.git.address import parse
 from formicary.runner.git.remote import USERNAME, Credentials
 from formicary.runner.store import Store
+
+log = logging.getLogger("formicary")
 
 Stored = Callable[[int, str], str | None]
 """The credential of this name that is stored for a repository (its number); `Secrets.credential`."""
@@ -94,13 +97,18 @@ def credentials_of(
 def hook_secret_of(
     settings: Settings, environment: Mapping[str, str] | None = None, stored: Stored = nothing_stored
 ) -> Callable[[Repository], bytes | None]:
-    """What signs a repository's own hooks at its forge; None where nobody says anything."""
+    """What signs a repository's own hooks at its forge; None where nobody says anything. Where it cannot be had, it is
+    one that nobody knows."""
     variables = os.environ if environment is None else environment
 
     def secret(repository: Repository) -> bytes | None:
         said = said_of(settings, repository)
-        found = _said(said, "webhook_secret", variables, repository) if said else ""
-        return (found or stored(repository.id, "webhook_secret") or "").encode() or None
+        try:
+            found = _said(said, "webhook_secret", variables, repository) if said else ""
+            return (found or stored(repository.id, "webhook_secret") or "").encode() or None
+        except SetupError as error:  # its own hooks are refused, those of other repositories are not (D8)
+            log.warning("hooks of %s are refused: %s", repository.name, error)
+            return os.urandom(32)
 
     return secret
 

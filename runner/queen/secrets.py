@@ -34,6 +34,7 @@ NOT_HIDDEN: Final = "username"
 _JobKey = tuple[str, int | None, str]
 _REMEMBERED: Final = 4096
 
+
 class Secrets:
     """`given` are values that belong to this process alone (`formicary run`), by name; they are stored nowhere."""
 
@@ -147,7 +148,9 @@ class Secrets:
     def _new_masker(self, organization_id: str) -> Masker:
         with self._lock:
             maskers, hidden = self._maskers, self._hidden[organization_id]
-            hidden |= dict.fromkeys((*self._given.values(), *self._opened(organization_id)))
+            for value in (*self._given.values(), *self._opened(organization_id)):
+                hidden.pop(value, None)  # what is still in use goes last
+                hidden[value] = None
             while len(hidden) > _REMEMBERED:
                 del hidden[next(iter(hidden))]
             masker = maskers[organization_id] = Masker(hidden)

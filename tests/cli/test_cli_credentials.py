@@ -64,6 +64,18 @@ async def test_the_operators_word_wins(tmp_path, kept):
         credential_of(settings, store, secrets.credential, {})(repository.id, "token")
 
 
+async def test_hooks_of_a_repository_whose_secret_cannot_be_had_are_refused_alone(tmp_path, kept):
+    """D8: nobody knows what would sign them, and no default stands in."""
+    repository, _, secrets, put = kept
+    await put("webhook_secret", "stored")
+    (tmp_path / "data" / "master.key").unlink()
+    lost = Secrets(secrets._store, MasterKey(tmp_path / "data", {}))
+    secret = hook_secret_of(settings_of(tmp_path), stored=lost.credential)
+    assert len(secret(repository)) == 32 and secret(repository) != secret(repository)
+    said = {"url": repository.url, "webhook_secret_env": "W"}
+    assert len(hook_secret_of(settings_of(tmp_path, said), {}, lost.credential)(repository)) == 32
+
+
 async def test_a_stored_key_reaches_ssh_without_a_disk(tmp_path, kept):
     """At rest it is sealed; ssh reads it from the server's memory."""
     repository, _, secrets, put = kept
