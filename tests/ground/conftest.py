@@ -60,5 +60,6 @@ def names():
 @pytest.fixture(scope="session")
 def docs(root):
     """Path → text of every page that people read."""
-    pages = [root / "README.md", root / "CONTRIBUTING.md", root / "CHANGELOG.md", *sorted((root / "docs").rglob("*.md"))]
+    tops = [root / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    pages = [*tops, *sorted((root / "docs").rglob("*.md"))]
     return {page: page.read_text(encoding="utf-8") for page in pages}
