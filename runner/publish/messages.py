@@ -140,7 +140,7 @@ class MessagePublisher:
         if message.channel == "email":
             return self._mail_to(message.recipient)
         scheme, there, name = message.recipient.partition("://")
-        if not there:
+        if not there and message.channel == "slack":
             return self._slack_to(message.recipient)
         if scheme == OPERATOR:
             if name not in self._ways.urls:
@@ -195,6 +195,8 @@ def _notify(apprise: Any, plugin: Any, notice: Notice, asset: Any) -> bool:
     written = {formats.HTML: as_html, formats.MARKDOWN: as_markdown}.get(shape, as_text)
     kinds = {True: apprise.NotifyType.SUCCESS, False: apprise.NotifyType.FAILURE, None: apprise.NotifyType.INFO}
     title = one_line(notice.subject) if written is as_html else one_line_of_chat(notice.subject)
+    if plugin.overflow_mode == apprise.OverflowMode.UPSTREAM:
+        plugin.overflow_mode = apprise.OverflowMode.SPLIT  # a service that takes less gets it in pieces
     everyone = apprise.Apprise(asset=asset)
     everyone.add(plugin)
     return bool(everyone.notify(title=title, body=written(notice), body_format=shape, notify_type=kinds[notice.good]))

@@ -59,7 +59,9 @@ def addresses(plugin: Any) -> Iterator[str]:
 def check(url: str, schemes: frozenset[str]) -> None:
     """Raises Undeliverable where a definition may not name this URL. No message repeats more than its scheme."""
     scheme, there, rest = url.partition("://")
-    if not there or scheme.lower() not in schemes:
+    if not there:
+        raise Undeliverable("this recipient is no URL such as `discord://…`")
+    if scheme.lower() not in schemes:
         raise Undeliverable(
             f"`{scheme[:40]}://` cannot be named in a definition: the service may be anywhere. The operator can name "
             "it in `notify_urls`, and the definition then says `operator://NAME`"

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import anyio
@@ -166,6 +167,23 @@ async def test_slack_mentions_nobody_and_links_nowhere_but_to_us(receive, monkey
     assert "<!channel>" not in text and "@everyone" not in text and "<script>" not in text and "<!here>" not in text
 
 
+async def test_a_service_that_takes_less_gets_it_in_pieces(receive, monkeypatch):
+    """Discord takes 2,000 characters, and would ping everybody."""
+    import apprise
+
+    double = receive()
+    discord = apprise.NotificationManager()["discord"]
+    monkeypatch.setattr(discord, "notify_url", double.url(path="/api/webhooks"))
+    monkeypatch.setattr(discord, "request_rate_per_sec", 0)
+    monkeypatch.setattr("formicary.runner.publish.schemes.fixed", lambda plugin: True)
+    long = replace(NOTICE, excerpt="\n".join(f"{number} @everyone {'x' * 60}" for number in range(30)))
+    key = "discord://123456789012345678/" + "t" * 68
+    await publisher(Ways()).send(to(key, "urls", long))
+    said = [json.loads(call.body)["content"] for call in double.calls]
+    assert len(said) > 1 and all(len(one) <= 2000 for one in said)
+    assert NOTICE.link in said[-1] and "@everyone" not in "".join(said)
+
+
 async def test_the_operators_url_is_told_by_its_name(receive):
     """json:// has a free host: definitions say its name alone."""
     double = receive()
@@ -194,6 +212,7 @@ async def test_the_operators_url_is_told_by_its_name(receive):
         ("discord://id/token?avatar_url=http://10.0.0.1/", "urls", "`avatar_url` cannot be said"),
         ("operator://nobody", "urls", r"named no `nobody` in `notify_urls`"),
         ("slack://nonsense", "slack", r"`slack://…` is no address that can be told"),
+        ("no-address", "urls", "this recipient is no URL"),
         ("#builds", "slack", "its operator has to set `slack`"),
         ("ann@team.example", "email", "its operator has to set `smtp`"),
     ],
