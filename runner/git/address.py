@@ -58,7 +58,8 @@ class Address:
 
     @property
     def _parts(self) -> list[str]:
-        return [part for part in unquote(self.path).split("/") if part not in ("", ".", "..", "~")] or ["repository"]
+        parts = [part for part in unquote(self.path).split("/") if part not in ("", ".", "..", "~", ".git")]
+        return parts or ["repository"]
 
 
 def is_address(text: str) -> bool:

@@ -17,6 +17,7 @@ from formicary.runner.git.remote import Credentials
         ("git@[::1]:ants", "ssh", "::1", "ants", ""),
         ("ssh://git@example.org:2222/~/ants.git", "ssh", "example.org", "ants", ""),
         ("file:///srv/git/ants.git", "file", "", "ants", "srv/git/ants"),
+        ("file:///srv/ants/.git", "file", "", "ants", "srv/ants"),
         ("http://[::1]:8080/a.git", "http", "::1", "a", ""),
     ],
 )
