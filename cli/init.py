@@ -100,8 +100,15 @@ def found_lines(finds: Iterable[Find]) -> Iterator[str]:
         missing = [tool for tool in find.tools if shutil.which(tool) is None]
         if missing:
             yield f"         {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not on the PATH here"
+        if "cargo" in find.tools and _is_rustups(shutil.which("cargo")):
+            yield "         cargo is rustup's here, which looks in its user's home; a task has a home of its own:"
+            yield "         say where it is under `environment` (RUSTUP_HOME), or install cargo for all"
     if nothing:
         yield "found    nothing that tells how this project is tested; the file holds a line to replace"
+
+
+def _is_rustups(cargo: str | None) -> bool:
+    return cargo is not None and Path(cargo).resolve().name == "rustup"
 
 
 def next_lines(top: Path) -> Iterator[str]:

@@ -241,6 +241,18 @@ def test_a_missing_tool_is_said(tmp_path, formicary, monkeypatch):
     assert "node and npm are not on the PATH here" in formicary("init").out
 
 
+def test_rustup_s_cargo_needs_a_word(tmp_path, formicary, monkeypatch):
+    """It finds its compilers in the home of its user, which is not a task's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Cargo.toml").write_text("")
+    (tmp_path / "rustup").write_text("")
+    (tmp_path / "cargo").symlink_to("rustup")
+    monkeypatch.setattr("shutil.which", lambda tool: str(tmp_path / tool))
+    assert "RUSTUP_HOME" in formicary("init", "--stdout").err
+    monkeypatch.setattr("shutil.which", lambda tool: str(tmp_path / "rustc"))
+    assert "RUSTUP_HOME" not in formicary("init", "--stdout").err
+
+
 def test_a_folder_that_cannot_be_written(folder, formicary):
     (folder / ".formicary").write_text("a file")
     said = formicary("init")
