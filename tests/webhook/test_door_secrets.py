@@ -44,9 +44,11 @@ async def test_a_secret_is_set_listed_replaced_and_forgotten(client, maintainer,
     assert (await client.get(PATH, headers=maintainer)).json()["total_records"] == 0
 
 
-async def test_lists_are_filtered(client, maintainer, put, repository, other_repository):
+async def test_lists_are_filtered(client, maintainer, put, door, repository, other_repository):
     await put(repository="demo")
+    assert door.reconciler.woken == []
     await put(repository="demo", kind="credential", name="token")
+    assert door.reconciler.woken == [repository.id], "it may be let in now"
     await put(repository="other", name="B")
     await put(name="A")
 

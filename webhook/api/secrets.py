@@ -118,6 +118,8 @@ async def put(call: Call) -> Response:
         created_by=call.caller.user_id,
     )
     stored, new = await call.door.secrets.put(secret, value)
+    if repository and body.kind is SecretKind.CREDENTIAL:
+        call.door.reconciler.wake(repository.id)
     shown = view(stored, repository.name if repository else "")
     return reply(StoredSecretView(**shown.model_dump(), warning=_warning(body, value)), 201 if new else 200)
 
