@@ -32,6 +32,8 @@ LONGEST_WAIT: Final = 3600.0
 """However late the other side tells us to come back."""
 BATCH: Final = 1000
 AGAIN: Final = 5.0
+MOST_SAID: Final = 1000
+"""Characters of an error that are kept."""
 
 
 class Owed(Protocol):
@@ -160,7 +162,7 @@ class Outbox:
             "%s %s could not be published (%s)%s", entry.kind, entry.key, failure.error, "; given up" if dead else ""
         )
         await self._store.write(
-            lambda tx: tx.defer(entry.id, due_at=due_at, error=failure.error, dead=dead, tried=tried)
+            lambda tx: tx.defer(entry.id, due_at=due_at, error=failure.error[:MOST_SAID], dead=dead, tried=tried)
         )
         if dead:
             self._lanes.settled(taken)
