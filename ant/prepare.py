@@ -1,4 +1,4 @@
-"""What is in the workspace before the script runs, in the native order: checkout, artifacts of dependencies, cache."""
+"""What is in the workspace before the script runs: first the checkout, then artifacts of dependencies and the cache."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from formicary.runner.core.errors import ERR_ARTIFACT, SetupError, UserError, Wo
 from formicary.runner.core.messages import TaskOrder
 
 
-async def workspace(kit: Kit, order: TaskOrder, place: Place, log: Log) -> frozenset[str]:
-    """Fill it; returns the names of the caches that were found exactly. Raises TaskRefused, WorldError, OSError."""
+async def sources(kit: Kit, order: TaskOrder, place: Place, log: Log) -> None:
+    """The commit or the working tree. Raises TaskRefused, WorldError, OSError."""
     source = order.source
     if source.kind == "commit" and order.task.checkout.enabled:
         await checkout(kit, order, place)
@@ -29,6 +29,10 @@ async def workspace(kit: Kit, order: TaskOrder, place: Place, log: Log) -> froze
     elif source.kind == "tree":
         await copy_tree(kit, source, place)
         log.sys(f"Copied the working tree {source.path}.")
+
+
+async def inputs(kit: Kit, order: TaskOrder, place: Place, log: Log) -> frozenset[str]:
+    """What other tasks left; returns the names of the caches that were found exactly. Raises as `sources`."""
     if order.inputs:
         put = partial(to_thread.run_sync, partial(_inputs, kit, order, place), limiter=kit.threads)
         # Lost before the script's own time is over: waiting for the store is not its fault (D12).

@@ -7,8 +7,9 @@ after the queen has taken the last byte of the log (D13).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final, Literal
 
 import anyio
@@ -185,13 +186,12 @@ class Task:
         task = self.order.task
         with self._stoppable(1), anyio.move_on_after(task.timeout) as time:
             try:
-                self._exact = await prepare.workspace(self._kit, self.order, self._place, self._log)
+                await prepare.sources(self._kit, self.order, self._place, self._log)
+                run = self._fresh_shells if task.fresh_shell else self._one_shell
+                outcome = await run(session, group)
             except TaskRefused as error:
                 self._log.sys(str(error))
                 return Outcome(None, error.code, str(error))
-            self._script_began = True
-            group.start_soon(self._say_executing, name="report executing")
-            outcome = await session.run((*task.before_script, *task.script), self._log)
             if not outcome.ok:
                 self._log.sys(outcome.error_message)
             return outcome
@@ -199,6 +199,30 @@ class Task:
             text = f"The task did not finish within its timeout of {duration(task.timeout)} and was ended."
             return self._ended(ERR_TIMEOUT, text)
         return self._ended(ERR_CANCELLED, "The task was cancelled.")
+
+    async def _one_shell(self, session: Session, group: TaskGroup) -> Outcome:
+        """The native order: what other tasks left is there before anything runs."""
+        task = self.order.task
+        self._exact = await prepare.inputs(self._kit, self.order, self._place, self._log)
+        self._begin(group)
+        return await session.run((*task.before_script, *task.script), self._log)
+
+    async def _fresh_shells(self, session: Session, group: TaskGroup) -> Outcome:
+        """The order of the Go original: before_script, what other tasks left, script."""
+        task = self.order.task
+        self._begin(group)
+        before = Outcome(0)
+        if task.before_script:
+            before = await session.run(task.before_script, self._log, name="before_script")
+        if not before.ok:
+            return before
+        self._exact = await prepare.inputs(self._kit, self.order, self._place, self._log)
+        outcome = await session.run(task.script, self._log)
+        return replace(outcome, usage=together(before.usage, outcome.usage))
+
+    def _begin(self, group: TaskGroup) -> None:
+        self._script_began = True
+        group.start_soon(self._say_executing, name="report executing")
 
     def _ended(self, code: str, text: str) -> Outcome:
         self._log.sys(text)
@@ -282,6 +306,13 @@ class Task:
             warnings=(*self._warnings, *self._log.commands.warnings, *map(mask, warnings)),
             usage=outcome.usage,
         )
+
+
+def together(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """What two scripts used: times add up, memory is the larger one."""
+    added = {name: one.get(name, 0.0) + value for name, value in other.items()}
+    rss = "max_rss_bytes"
+    return added | ({rss: max(one.get(rss, 0.0), other[rss])} if rss in other else {})
 
 
 def duration(seconds: float) -> str:

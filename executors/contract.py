@@ -76,7 +76,8 @@ class Session(Protocol):
     """One task's place. Scripts may run in it one after the other, never at the same time."""
 
     async def run(self, items: Sequence[str], sink: Sink, *, name: str = "script", check: bool = True) -> Outcome:
-        """Run `items` in one shell; a failing script is an Outcome. `name` names its file in run_dir.
+        """Run `items` in one shell, or each in its own (`fresh_shell`); a failing script is an Outcome. `name` (script,
+        after_script, before_script of fresh shells) names its file in run_dir.
 
         With `check` the first item that ends with another status than 0 ends the script; without it all items run, and
         the last one decides. May raise LostError, which means the same as an Outcome with ERR_LOST. Cancelling the

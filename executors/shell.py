@@ -17,9 +17,10 @@ from anyio import to_thread
 
 from formicary.executors import shapes
 from formicary.executors.contract import Limits, Outcome, Prepared, Session, Sink
+from formicary.executors.fresh_shells import script_for
 from formicary.executors.pipe import Pipe
 from formicary.executors.process_group import IN_MEMORY, SCRIPT_PATH, CannotSpawn, Ended, Hand, HandLost, Hands
-from formicary.executors.shell_script import MARK_FD, Announcer, Script, compose, is_sh
+from formicary.executors.shell_script import MARK_FD, Announcer, Script, is_sh
 from formicary.runner.core.errors import ERR_DEFINITION, ERR_EXIT_CODE, ERR_LOST, LostError
 
 DRAIN_BOUND: Final = 2.0
@@ -63,7 +64,7 @@ class ShellSession:
     async def run(self, items: Sequence[str], sink: Sink, *, name: str = "script", check: bool = True) -> Outcome:
         """See `contract.Session`."""
         nonce = f"\x1e{token_hex(16)}:"
-        script = compose(self._prepared.task.shell, items, nonce, check=check)
+        script = script_for(self._prepared.task, name, items, nonce, check=check)
         try:
             if "\0" in script.text:
                 raise ValueError("The script contains a NUL character, which no shell can run: remove it.")

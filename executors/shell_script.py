@@ -54,12 +54,13 @@ def compose(shell: Sequence[str], items: Sequence[str], nonce: str, *, check: bo
     lines = ["set -e"] if check else []
     for number, item in enumerate(items):
         if number:
-            lines += _between(f"{nonce}{number}", check)
+            lines += between(f"{nonce}{number}", check)
         lines.append(("eval " if not number else 'eval "$_formicary_x"') + quoted(item))
     return Script("\n".join(lines) + "\n", tuple(items[:1]), tuple(items[1:]))
 
 
-def _between(mark: str, check: bool) -> list[str]:
+def between(mark: str, check: bool) -> list[str]:
+    """What checks the status of one item and says that the next one begins."""
     said = f"{{ command echo '{mark}' >/dev/fd/{MARK_FD}; }} 2>/dev/null || :"
     return [_PUT_ASIDE, _CHECK, said] if check else [_PUT_ASIDE, said]
 
