@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "serve": Entry("formicary.cli.serve", "Watch repositories and run their jobs."),
     "run": Entry("formicary.cli.run", "Run a job of the working tree, without a server."),
     "init": Entry("formicary.cli.init", "Write a first definition that fits this project."),
+    "explain": Entry("formicary.cli.explain", "What a push or an event would run, and why."),
     "validate": Entry("formicary.cli.validate", "Check .formicary/*.yml and show all that is wrong."),
     "trigger": Entry("formicary.cli.trigger", "Ask the server to run a job."),
     "status": Entry("formicary.cli.status", "What runs, what waits and why, what has ended."),

@@ -17,15 +17,18 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
-from formicary.reconciler import pulls
+from formicary.reconciler import explain, pulls
 from formicary.reconciler.agree import agree
+from formicary.reconciler.explain import Explained
 from formicary.reconciler.look import look
 from formicary.reconciler.pulls import PullLook
 from formicary.runner.core.errors import NotFound, SetupError, WorldError
 from formicary.runner.core.records import Definition, Delivery, JobRequest, Repository
+from formicary.runner.core.refs import short
 from formicary.runner.core.states import TERMINAL, State
 from formicary.runner.git.mirror import Mirrors, Refreshed
 from formicary.runner.queen.changes import Change, Changes
+from formicary.runner.queen.requests import full_ref
 from formicary.runner.queen.sources import Sources
 from formicary.runner.queen.told import Told
 from formicary.runner.store import Store, Tx
@@ -143,6 +146,11 @@ class Reconciler:
         if repository is None:
             raise NotFound(f"no repository with id {repository_id} is watched")
         return repository
+
+    async def explain(self, repository: Repository, ref: str, commit: str, before: str | None) -> list[Explained]:
+        """What a move of a ref would run; without a ref of the tracked branch, without a commit where it is now. Raises
+        NotFound, WorldError, SetupError."""
+        return await anyio.to_thread.run_sync(_explain_push, self._sources, repository, ref, commit, before)
 
     # The worker of a repository
 
@@ -308,3 +316,14 @@ def _say(tx: Tx, repository_id: int, error: str) -> None:
     now = tx.repository(repository_id)
     if now is not None:
         tx.put_repository(now.model_copy(update={"state": "unavailable", "error": error}))
+
+
+def _explain_push(
+    sources: Sources, repository: Repository, ref: str, commit: str, before: str | None
+) -> list[Explained]:
+    refs = sources.git(repository.path).refs()
+    full = full_ref(ref or repository.tracked_branch, refs)
+    at = commit or refs.get(full, "")
+    if not at:
+        raise NotFound(f"{repository.name} has no `{short(full)}`, so there is no commit to look at")
+    return explain.push(sources, repository, full, at, before)

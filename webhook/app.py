@@ -16,6 +16,7 @@ from formicary.webhook.api import (
     artifacts,
     definitions,
     deliveries,
+    explain,
     health,
     outbox,
     repositories,
@@ -42,6 +43,7 @@ _DESCRIBED: Final = (
     *deliveries.OPERATIONS,
     *outbox.OPERATIONS,
     *ants.OPERATIONS,
+    *explain.OPERATIONS,
     *health.OPERATIONS,
 )
 

@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from formicary.cli.masterkey import MasterKey
+from formicary.reconciler.explain import Explained
 from formicary.runner.artifacts.directory import DirectoryStore
 from formicary.runner.core.definition import JobDefinition, TaskDefinition
-from formicary.runner.core.errors import Conflict, RequestRefused
+from formicary.runner.core.errors import Conflict, NotFound, RequestRefused
 from formicary.runner.core.execution import Attempt, Execution, Plan, TaskRun
 from formicary.runner.core.records import Definition, NewRequest, Repository, Role, Token, Version
 from formicary.runner.core.states import TERMINAL, State
@@ -119,6 +120,11 @@ class FakeReconciler:
 
     async def sync(self, repository_id):
         return self.store.read().repository(repository_id)
+
+    async def explain(self, repository, ref, commit, before):
+        if ref == "gone":
+            raise NotFound(f"{repository.name} has no `gone`.")
+        return [Explained("ci", ".formicary/ci.yml", "skipped", f"branch `{ref}` is not among `main`")]
 
 
 @pytest.fixture

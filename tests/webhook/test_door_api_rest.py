@@ -196,3 +196,14 @@ async def test_figures_for_prometheus(client, admin, make_request, make_executio
     assert second["formicary_outbox_age_seconds"] >= 0
     assert second['formicary_job_duration_seconds_count{state="COMPLETED"}'] == 2
     assert (await figures())['formicary_job_duration_seconds_count{state="COMPLETED"}'] == 2
+
+
+async def test_what_a_push_would_run_is_explained(client, admin, repository):
+    said = {"repository": repository.name, "ref": "topic"}
+    found = await client.post("/api/explain", json=said, headers=admin)
+    assert found.status_code == 200
+    (one,) = found.json()["records"]
+    assert (one["job_type"], one["answer"]) == ("ci", "skipped") and "`topic`" in one["reason"]
+    assert (await client.post("/api/explain", json={**said, "ref": "gone"}, headers=admin)).status_code == 404
+    assert (await client.post("/api/explain", json={**said, "commit": "x"}, headers=admin)).status_code == 422
+    assert (await client.post("/api/explain", json={"repository": "nope"}, headers=admin)).status_code == 404
