@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -113,7 +113,7 @@ class WebhookPublisher:
             if refused is not None:
                 raise refused
             return
-        before = self._owed().owed_before(payload["event"]["organization_id"], self.kind, first, key)
+        before = list(self._before(payload["event"]["organization_id"], first, key))
         owed = {entry.key for entry in before}
         line.done = {one for one in line.done if one > key or one in owed}
         for entry in before:
@@ -121,6 +121,13 @@ class WebhookPublisher:
                 line.early[entry.key] = await self._early(entry)
         await self._send(payload)
         line.done.add(key)
+
+    def _before(self, organization_id: str, first: str, key: str) -> Iterator[OutboxEntry]:
+        """What is owed from the key `first` to below `key`, page by page."""
+        reader = self._owed()
+        while page := reader.owed_before(organization_id, self.kind, first, key):
+            yield from page
+            first = f"{page[-1].key}!"  # behind it, and before any other key
 
     async def _early(self, entry: OutboxEntry) -> Undeliverable | None:
         try:

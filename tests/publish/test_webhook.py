@@ -21,7 +21,7 @@ class Owed:
 
     def owed_before(self, organization_id, kind, first, key):
         assert (organization_id, kind) == ("default", "webhook")
-        return [one for name, one in sorted(self.entries.items()) if first <= name < key]
+        return [one for name, one in sorted(self.entries.items()) if first <= name < key][:2]
 
 
 def event(seq):
@@ -66,6 +66,13 @@ async def test_what_comes_early_sends_what_is_before_it_first(receive):
     assert seqs(receiver) == [1, 2, 3, 4], "those before it may be owed for a moment yet"
     await ours.publish(key_of(1, "h", 2), event(2))
     assert seqs(receiver)[-1] == 2, "a dead letter that is sent again is sent"
+
+
+async def test_many_may_be_before_it(receive):
+    """More than the store gives at once."""
+    receiver = receive()
+    await publisher(Hook(url=receiver.url()), Owed(*range(1, 12))).publish(key_of(1, "h", 11), event(11))
+    assert seqs(receiver) == list(range(1, 12))
 
 
 async def test_what_is_before_it_and_fails_holds_it_up(receive):
