@@ -3,6 +3,7 @@
 import base64
 import json
 import shlex
+import time
 from urllib.parse import quote
 
 import pytest
@@ -133,6 +134,15 @@ def test_among_a_hundred_secrets_each_is_found():
     whole = "".join(f"{number} {secret}\n" for number, secret in enumerate(MANY)).encode()
     for size in (11, 64, None):
         assert masked(whole, *MANY, size=size) == b"".join(b"%d ***\n" % number for number in range(len(MANY)))
+
+
+def test_a_hundred_secrets_cost_little():
+    """A log goes through at more than 4 MB/s of CPU (measured: 100); looking for each form in turn makes 1.5."""
+    line = b"compiling module/path.py PASSED 12:33:01 https://host/x.tar.gz 0123456789abcdef\n"
+    masker, block = Masker(MANY), line * 800
+    began = time.process_time()
+    out = sum(len(masker.feed(block)) for _ in range(64)) + len(masker.close())
+    assert out == 64 * len(block) and time.process_time() - began < out / 4e6
 
 
 @pytest.mark.parametrize("others", [(), MANY], ids=["few", "many"])

@@ -161,6 +161,17 @@ async def test_nobody_gets_a_branchs_secret_by_saying_that_a_commit_is_of_it(wor
         group.cancel_scope.cancel()
 
 
+async def test_a_name_that_no_variable_may_have_is_put_in_by_the_definition_alone(world, repo):
+    """T7"""
+    await world.put("DOCKER_PASSWORD", "d0cker-value")
+    text = "job_type: ci\nscript: login\nsecrets: [DOCKER_PASSWORD]\n"
+    order = await one_order(world, repo, text)
+    assert dict(order.secrets) == {"DOCKER_PASSWORD": "d0cker-value"} and "DOCKER_PASSWORD" not in order.environment
+    assert any("`DOCKER_PASSWORD` is not in the environment" in note for note in order.notes)
+    order = await one_order(world, repo, text + 'environment: {DOCKER_PASSWORD: "{{ DOCKER_PASSWORD }}"}\n')
+    assert order.task.environment["DOCKER_PASSWORD"] == secret_token("DOCKER_PASSWORD")
+
+
 async def test_default_goes_on_without_it_and_a_variable_is_said(world, repo):
     await world.put("Deploy", "d3ploy-value", branches=("release",))
     text = "job_type: ci\nscript: ['x ${Deploy:-} {{ Deploy | default(\"none\") }}']\n"
