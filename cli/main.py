@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "run": Entry("formicary.cli.run", "Run a job of the working tree, without a server."),
     "init": Entry("formicary.cli.init", "Write a first definition that fits this project."),
     "explain": Entry("formicary.cli.explain", "What a push or an event would run, and why."),
+    "graph": Entry("formicary.cli.graph", "A job's tasks as a graph."),
     "validate": Entry("formicary.cli.validate", "Check .formicary/*.yml and show all that is wrong."),
     "trigger": Entry("formicary.cli.trigger", "Ask the server to run a job."),
     "status": Entry("formicary.cli.status", "What runs, what waits and why, what has ended."),
