@@ -3,6 +3,7 @@ newest truth, read when it is sent. So a try that comes late, or twice, never sa
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from formicary.runner.core.execution import Execution
 from formicary.runner.core.records import JobRequest, OutboxEntry, Page, Repository
 from formicary.runner.core.states import TERMINAL
 from formicary.runner.publish.status import (
+    PENDING,
     PULL_REQUEST,
     SYNC_CONTEXT,
     Forge,
@@ -34,8 +36,11 @@ from formicary.runner.publish.status import (
 )
 
 KIND: Final = "status"
-ALIKE: Final = 100
+ALIKE: Final = 20
 """Requests of one job and commit that are looked at, the newest ones."""
+SCHEDULE: Final = "schedule"
+REMEMBERED: Final = 4096
+"""Statuses whose last state is remembered."""
 
 
 class Truth(Protocol):
@@ -83,6 +88,8 @@ class StatusPublisher:
     url: str
     kind: str = KIND
     _locks: Locks = field(default_factory=Locks)
+    _posted: OrderedDict[tuple[int, str, str], str] = field(default_factory=OrderedDict)
+    """What this process knows to have landed last, by repository, commit and context."""
 
     def lane(self, entry: OutboxEntry) -> str:
         """The host that takes the status; what is on no forge any more is done with at once, in a lane of its own."""
@@ -125,6 +132,11 @@ class StatusPublisher:
             return
         why = self.why(newest.id) if newest.state not in TERMINAL else ""
         said = task_verdict(newest, execution, task, why) if task else verdict(newest, job, execution, why)
+        if newest.event == SCHEDULE and said.state in (
+            PENDING,
+            self._posted.get((repository.id, asked.commit, context)),
+        ):
+            return  # forges keep a thousand of a context: every minute's success would use them up in a day
         await self._post(repository, asked.commit, context, said, f"/requests/{newest.id}")
 
     def _shown(self, asked: JobRequest, task: str) -> tuple[str, JobRequest]:
@@ -173,7 +185,12 @@ class StatusPublisher:
             raise Undeliverable(f"this server posts no statuses to {repository.forge}")
         link = f"{self.url}{page}" if self.url and page else self.url
         status = Status(commit, one_line(self.mask(context)), said.state, described(said.description, self.mask), link)
+        place = (repository.id, commit, context)
+        self._posted.pop(place, None)  # a try that fails may have landed
         await forge.post_status(repository, status)
+        self._posted[place] = said.state
+        while len(self._posted) > REMEMBERED:
+            self._posted.popitem(last=False)
 
 
 def key_of(request: JobRequest, job: JobDefinition | None, task: str = "") -> str:

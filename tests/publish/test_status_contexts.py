@@ -8,9 +8,9 @@ from formicary.runner.core.states import State
 CI = "job_type: ci\ntriggers: {commit: {branches: [main]}}\ntasks: [{task_type: build, script: [make]}]\n"
 
 
-async def pull_request(hive, like, **fields):
-    """The same job, asked for by a pull request with that head."""
-    known = {name: getattr(like, name) for name in NewRequest.model_fields}
+async def ask_again(hive, like, **fields):
+    """The same job, asked for by a pull request with that head, or as `fields` say."""
+    known = {name: getattr(like, name) for name in NewRequest.model_fields} | {"state": State.PENDING, "reason": ""}
     new = NewRequest(**{**known, "event": "pull_request", "ref": "refs/pull/7/head", "cause_key": "pull 7", **fields})
     job = hive.queen.job_of(like)
 
@@ -37,7 +37,7 @@ async def test_a_commit_with_a_push_and_a_pull_request_has_a_context_for_each(wo
     async with world() as told:
         await told.watch(repo)
         (push,) = told.hive.requests()
-        await pull_request(told.hive, push)
+        await ask_again(told.hive, push)
         await finish(told.hive, 0, 1)
         await told.told()
     assert told.double.last("formicary/ci")[0] == "success"
@@ -52,10 +52,10 @@ async def test_a_pull_requests_context_changes_when_its_commit_is_pushed_too(wor
         await told.hive.queen.cancel(push.id, by="ada")
         other = push.commit[::-1]
         await told.hive.store.write(lambda tx: tx.put_repository(_at_github(tx, push, told)))
-        await pull_request(told.hive, push, commit=other)
+        await ask_again(told.hive, push, commit=other)
         await told.told()
         assert set(told.double.history()) == {(other, "formicary/ci")}
-        await pull_request(told.hive, push, commit=other, event="push", cause_key="push")
+        await ask_again(told.hive, push, commit=other, event="push", cause_key="push")
         await told.told()
     assert set(told.double.history()) == {(other, "formicary/ci"), (other, "formicary/ci (pull_request)")}
 
@@ -83,6 +83,23 @@ async def test_the_newest_request_of_a_commit_is_shown(world, repo):
         await told.told()
     post = told.double.posts[-1]
     assert (post["state"], post["target_url"]) == ("success", f"https://ci.example/requests/{again.id}")
+
+
+async def test_a_schedule_tells_what_has_changed_only(world, repo):
+    """A forge keeps a thousand statuses of a context: a job of every minute would use them up in a day."""
+    repo.commit({".formicary/ci.yml": CI})
+    async with world() as told:
+        await told.watch(repo)
+        await finish(told.hive, 0)
+        await told.told()
+        (push,) = told.hive.requests()
+        before = len(told.double.posts)
+        for number, code in enumerate((0, 0, 1, 1, 0)):
+            scheduled = {"event": "schedule", "ref": push.ref, "cause_key": f"at {number}"}
+            await ask_again(told.hive, push, **scheduled)
+            await finish(told.hive, code)
+            await told.told()
+    assert [post["state"] for post in told.double.posts[before:]] == ["failure", "success"]
 
 
 async def test_a_definition_names_its_own_context(world, repo):
