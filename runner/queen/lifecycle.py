@@ -153,6 +153,8 @@ def _owed(event: Any, hook: Hook, task: str = "") -> Owed:
 
 
 def _waiting_for(moment: Moment) -> str:
+    if moment.state is State.MANUAL_APPROVAL_REQUIRED:
+        return "an approval"
     if moment.state is not State.PENDING:
         return ""
     at = moment.request.scheduled_at

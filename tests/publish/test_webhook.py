@@ -1,6 +1,7 @@
 """How an event is sent: in its order whoever comes first, within one origin, and never more read than is needed."""
 
 import json
+import socket
 from datetime import UTC, datetime
 
 import pytest
@@ -176,6 +177,13 @@ async def test_header_that_no_http_takes_is_a_dead_letter(receive):
 async def test_nobody_there_is_tried_again():
     with pytest.raises(WorldError, match=r"`127\.0\.0\.1` could not be reached"):
         await send(Hook(url="http://127.0.0.1:1/"))
+
+
+async def test_a_server_that_says_nothing_is_tried_again(monkeypatch):
+    monkeypatch.setattr("formicary.runner.publish.webhook.SEND_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(WorldError, match=r"`127\.0\.0\.1` (did not answer|could not be reached)"):
+            await send(Hook(url=f"http://127.0.0.1:{silent.getsockname()[1]}/"))
 
 
 async def test_a_hook_that_is_gone_is_done_with():
