@@ -111,7 +111,8 @@ def _asks(
 ) -> tuple[list[Ask], bool]:
     """The requests that this causes, and whether any job's trigger names it. Raises NotFound without its head."""
     git.commit(pull.head_commit)
-    loaded = [one for one in sources.definitions(repository.path, pull.head_commit).loaded if not one.problems]
+    found = sources.definitions(repository.path, pull.head_commit, repository.dialect)
+    loaded = [one for one in found.loaded if not one.problems]
     jobs = [(one, one.definition) for one in loaded if one.definition is not None]
     wanting = [(one, job, wanted) for one, job in jobs if (wanted := _wanted(job, fact.action)) is not None]
     if not wanting:
@@ -140,9 +141,10 @@ def judge(wanted: PullRequestFilter, pull: PullRequest, files: Sequence[str]) ->
 
 
 def changed_files(git: GitRepository, pull: PullRequest) -> list[str]:
-    """What its head has changed since it left its base; where the base is not known here, what its last commit did."""
+    """What its head has changed since it left its base; where the base is not known here, what its last commit did.
+    A mirror's history may not reach back to where it left: then all that differs from the base, which is rather more."""
     base = pull.base_commit if pull.base_commit and git.contains(pull.base_commit) else None
-    start = git.merge_base(base, pull.head_commit) if base else None
+    start = (git.merge_base(base, pull.head_commit) or base) if base else None
     return git.changed_files(start, pull.head_commit)
 
 

@@ -77,10 +77,10 @@ class Bare:
         if not changes:
             return
         lines = "".join(
-            f"update {name} {sha}\n" if sha else f"delete {name}\n" for name, sha in changes.items()
+            f"update {name}\0{sha}\0\0" if sha else f"delete {name}\0\0" for name, sha in changes.items()
         ).encode("utf-8", "surrogateescape")
         if git_binary() is not None:
-            self._git("update-ref", "--no-deref", "--stdin", stdin=lines)
+            self._git("update-ref", "--no-deref", "-z", "--stdin", stdin=lines)
             return
         refs = DiskRefsContainer(str(self.path))
         for name, sha in changes.items():

@@ -24,7 +24,7 @@ from formicary.runner.git.workspace import git_binary
 
 LIST_TIMEOUT: Final = 60.0
 FETCH_TIMEOUT: Final = 3600.0
-MAX_LISTING: Final = 64 << 20
+MAX_LISTING: Final = 32 << 20
 USERNAME: Final = "x-access-token"
 """GitHub's, GitLab's and Gitea's tokens are taken with any name; GitHub documents this one."""
 
@@ -235,7 +235,7 @@ class Remote:
             "LogLevel": "ERROR",
             **({"IdentitiesOnly": "yes", "IdentityAgent": "none"} if key else {}),
         }
-        words = ["ssh", "-F", os.devnull, *(("-i", _ssh_path(key)) if key else ())]
+        words = ["ssh", "-F", os.devnull, *(("-i", _ssh_path(key, quoted=False)) if key else ())]
         words += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         return " ".join(f"'{word}'" for word in words)
 
@@ -279,12 +279,13 @@ def _as_variables(values: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _ssh_path(path: Path) -> str:
-    """A path for ssh's options, which split at blanks and expand `%`; the command line is read by a shell."""
+def _ssh_path(path: Path, *, quoted: bool = True) -> str:
+    """A path for ssh, which expands `%`, and splits the values of `-o` at blanks; a shell reads the command line."""
     text = str(path)
     if any(character in text for character in "'\"\\\n"):
         raise SetupError(f"ssh cannot be given the path {text}; use one without quotes and backslashes.")
-    return text.replace("%", "%%") if " " not in text else '"' + text.replace("%", "%%") + '"'
+    text = text.replace("%", "%%")
+    return f'"{text}"' if quoted and " " in text else text
 
 
 def _advert(out: bytes) -> Advert:

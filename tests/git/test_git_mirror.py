@@ -12,11 +12,17 @@ async def test_branches_and_tags_follow_the_remote(far, repo):
     first = repo.commit({"a": "1"})
     repo.tag("v1", annotated=True)
     repo.branch("topic/one")
+    repo.branch('"quoted')
     before = await far.refresh(tracked_branch="")
-    assert far.refs() == {"refs/heads/main": first, "refs/heads/topic/one": first, "refs/tags/v1": first}
+    assert far.refs() == {
+        "refs/heads/main": first,
+        "refs/heads/topic/one": first,
+        'refs/heads/"quoted': first,
+        "refs/tags/v1": first,
+    }
     assert far.git("symbolic-ref", "HEAD") == "refs/heads/main"
     second = repo.commit({"a": "2"})
-    repo.git("branch", "-D", "topic/one")
+    repo.git("branch", "-D", "topic/one", '"quoted')
     repo.branch("topic")
     after = await far.refresh(tracked_branch="main")
     assert far.refs() == {"refs/heads/main": second, "refs/heads/topic": second, "refs/tags/v1": first}
