@@ -43,7 +43,7 @@ def _statuses(inside: Inside) -> Iterator[Outside]:
     """Of every repository whose forge takes them, with that one's own token."""
 
     def problems_of(repository: Repository, commit: str) -> Sequence[Problem]:
-        return inside.sources.definitions(repository.path, commit).problems
+        return inside.sources.definitions(repository.path, commit, repository.dialect).problems
 
     forge = GitHub(inside.credential)
     publisher = StatusPublisher(

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from formicary.runner.core.definition import NATIVE, Dialect
 from formicary.runner.core.errors import SetupError
 from formicary.runner.git.address import is_address, parse
 
@@ -36,6 +37,7 @@ class RepositorySettings(BaseModel):
     webhook_secret_file: Path | None = None
     poll: float | None = Field(None, gt=0)
     fork_policy: str = Field("ask", pattern=FORK_POLICIES)
+    dialect: Dialect = NATIVE
 
     @field_validator("url")
     @classmethod

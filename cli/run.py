@@ -29,8 +29,9 @@ from formicary.cli.house import House, open_house
 from formicary.cli.params import PARAM, params_of
 from formicary.cli.runsecrets import asked_for, of_data_folder
 from formicary.cli.settings import Settings, read_settings
+from formicary.cli.validate import dialect_option
 from formicary.cli.watch import Watcher
-from formicary.runner.core.definition import JobDefinition, Value
+from formicary.runner.core.definition import NATIVE, Dialect, JobDefinition, Value
 from formicary.runner.core.errors import DefinitionError, FormicaryError, NotFound, SetupError, UserError, WorldError
 from formicary.runner.core.execution import Plan
 from formicary.runner.core.load import Loaded, load
@@ -69,9 +70,9 @@ def tree_of(folder: Path) -> Path:
     raise NotFound(f"there is no {FOLDER} folder here; `formicary init` makes one, or change into the project")
 
 
-def find(tree: Path, job_type: str | None, task: str = "") -> tuple[Loaded, JobDefinition]:
+def find(tree: Path, job_type: str | None, task: str = "", dialect: Dialect = NATIVE) -> tuple[Loaded, JobDefinition]:
     """The definition to run. Raises NotFound, DefinitionError."""
-    loaded, broken = read_tree(tree)
+    loaded, broken = read_tree(tree, dialect)
     names = [one.job_type for one in loaded if one.job_type]
     if job_type is None and len(loaded) > 1:
         raise UserError(f"there are several jobs; say which: formicary run {'|'.join(names)}")
@@ -88,7 +89,7 @@ def find(tree: Path, job_type: str | None, task: str = "") -> tuple[Loaded, JobD
     return chosen, chosen.definition
 
 
-def read_tree(tree: Path) -> tuple[list[Loaded], list[Any]]:
+def read_tree(tree: Path, dialect: Dialect = NATIVE) -> tuple[list[Loaded], list[Any]]:
     loaded: list[Loaded] = []
     broken: list[Any] = []
     files = [path for path in sorted((tree / FOLDER).rglob("*")) if path.suffix in (".yml", ".yaml") and path.is_file()]
@@ -97,7 +98,7 @@ def read_tree(tree: Path) -> tuple[list[Loaded], list[Any]]:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SetupError(f"{path} cannot be read: {error}") from error
-        loaded.extend(load(text, path=str(path.relative_to(tree))))
+        loaded.extend(load(text, path=str(path.relative_to(tree)), dialect=dialect))
     return without_doubles(loaded, broken), broken
 
 
@@ -252,6 +253,7 @@ async def _cancel_on_signal(house: House, request_id: int, group: TaskGroup) -> 
 @click.option("--secret", multiple=True, metavar="NAME", help="A secret: the variable NAME, else asked; repeatable.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where caches and artifacts are kept.")
 @click.option("--hands", type=int, help="How many tasks run at once.")
+@dialect_option
 def command(
     job: str | None,
     task: str,
@@ -259,6 +261,7 @@ def command(
     secret: Sequence[str],
     data: Path | None,
     hands: int | None,
+    dialect: Dialect,
 ) -> None:
     """Run a job as it stands in the working tree, uncommitted changes included.
 
@@ -273,7 +276,7 @@ def command(
       NpmToken=$(pass show npm) formicary run publish --secret NpmToken
     """
     tree = tree_of(Path.cwd())
-    loaded, definition = find(tree, job, task)
+    loaded, definition = find(tree, job, task, dialect)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
     # Whoever runs a job by hand has the tools on the PATH that they use themselves.

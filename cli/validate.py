@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from formicary.cli.format import as_json, progress, width
+from formicary.runner.core.definition import DIALECTS, NATIVE, Dialect
 from formicary.runner.core.errors import NotFound, Problem, UserError
 from formicary.runner.core.load import Loaded, load
 
@@ -110,7 +111,7 @@ def _decoded(name: str, data: bytes) -> str | Problem:
         return Problem(name, line, 1, "this line is not UTF-8 text", "save the file as UTF-8")
 
 
-def check(paths: Sequence[str]) -> Report:
+def check(paths: Sequence[str], dialect: Dialect = NATIVE) -> Report:
     report, first = Report(), dict[str, str]()
     with progress("reading definitions"):
         for name, text in texts(paths):
@@ -118,7 +119,7 @@ def check(paths: Sequence[str]) -> Report:
             if isinstance(text, Problem):
                 report.found.append((text, None))
             else:
-                _check_file(report, load(text, path=name), first)
+                _check_file(report, load(text, path=name, dialect=dialect), first)
     return report
 
 
@@ -170,10 +171,19 @@ def _row(problem: Problem, job_type: str | None) -> dict[str, Any]:
     }
 
 
+dialect_option: Final = click.option(
+    "--dialect",
+    type=click.Choice(DIALECTS),
+    default=NATIVE,
+    help="What definitions are written in that do not say `template`.",
+)
+
+
 @click.command(short_help="Check .formicary/*.yml and show all that is wrong.")
 @click.argument("paths", nargs=-1, metavar="[PATH]…")
 @click.option("--json", "json_wanted", is_flag=True, help="A list of problems as JSON.")
-def command(paths: Sequence[str], json_wanted: bool) -> None:
+@dialect_option
+def command(paths: Sequence[str], json_wanted: bool, dialect: Dialect) -> None:
     """Check definition files and show all that is wrong with them, at once.
 
     PATH is a file, a folder, or - for the standard input; by default the .formicary folder of this project.
@@ -186,7 +196,7 @@ def command(paths: Sequence[str], json_wanted: bool) -> None:
       git show HEAD:.formicary/ci.yml | formicary validate -
       formicary validate --json | jq '.[].message'
     """
-    report = check(paths)
+    report = check(paths, dialect)
     if json_wanted:
         click.echo(as_json([_row(*one) for one in report.found]))
     else:

@@ -64,6 +64,7 @@ def _with_settings(base: Repository, one: RepositorySettings, address: Address |
         "api_url": one.api_url,
         "poll": one.poll,
         "fork_policy": one.fork_policy,
+        "dialect": one.dialect,
     }
     update["slug"] = one.slug or (address.slug if address and update["forge"] else "")
     if address is not None:

@@ -62,7 +62,7 @@ def look(sources: Sources, repository: Repository, seen: Mapping[str, SeenRef]) 
         result.more = len(found) > MOST_MOVES
     _ask(sources, git, repository, [move for move in running if move.after], result)
     if head and (head != repository.synced_commit or repository.seen_at is None):
-        result.definitions = sources.definitions(repository.path, head)
+        result.definitions = sources.definitions(repository.path, head, repository.dialect)
     return result
 
 
@@ -96,7 +96,7 @@ def is_news(sources: Sources, repository: Repository, move: Move) -> bool:
 
 
 def _invalid(sources: Sources, repository: Repository, commit: str) -> bool:
-    problems = sources.definitions(repository.path, commit).problems
+    problems = sources.definitions(repository.path, commit, repository.dialect).problems
     return any(problem.severity == "error" for problem in problems)
 
 
@@ -111,7 +111,7 @@ def _tracked(git: GitRepository, repository: Repository, refs: Mapping[str, str]
 
 def _asks(sources: Sources, git: GitRepository, repository: Repository, move: Move) -> list[Ask]:
     """The requests that this move causes: those of the definitions of the commit itself."""
-    found = sources.definitions(repository.path, move.after)
+    found = sources.definitions(repository.path, move.after, repository.dialect)
     valid = [(one, one.definition) for one in found.loaded if one.definition is not None and not one.problems]
     jobs = [job for _, job in valid]
     remote = bool(repository.url)
@@ -139,7 +139,7 @@ def _every_commit(
     asks: list[Ask] = []
     before = move.before or None
     for commit in git.commits_between(before, move.after, limit=MOST_COMMITS):
-        loaded = sources.definitions(repository.path, commit.sha).find(job.job_type)
+        loaded = sources.definitions(repository.path, commit.sha, repository.dialect).find(job.job_type)
         if loaded is None or loaded.definition is None or loaded.problems:
             before = commit.sha
             continue

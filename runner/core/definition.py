@@ -17,6 +17,12 @@ DEFAULT_TASK_TIMEOUT: Final = 3600.0
 DEFAULT_MAX_CONCURRENCY: Final = 3
 DEFAULT_PAUSE_TIME: Final = 30.0
 
+Dialect = Literal["native", "go"]
+"""What a definition is written in: this language, or that of the Go original."""
+NATIVE: Final[Dialect] = "native"
+GO: Final[Dialect] = "go"
+DIALECTS: Final[tuple[Dialect, ...]] = (NATIVE, GO)
+
 Value = str | int | float | bool | None | list[Any] | dict[str, Any]
 """What a parameter, variable or output may be: plain data."""
 
@@ -69,11 +75,41 @@ class PullRequestFilter(Shape):
 
 
 class Triggers(Shape):
-    """What starts the job; None = this trigger is not there. Local repositories tell no `commit` from a `push`."""
+    """What starts the job; None = this trigger is not there. Local repositories tell no `commit` from a `push`.
+
+    `schedule` is another way to write the job's cron_trigger; `completed` names the jobs whose success starts it.
+    """
 
     commit: RefFilter | None = None
     push: RefFilter | None = None
     pull_request: PullRequestFilter | None = None
+    schedule: str = ""
+    completed: tuple[str, ...] = ()
+
+
+class Concurrency(Shape):
+    """One running job a `group`, within a repository. `cancel_in_progress`: a newer request ends the older ones."""
+
+    group: str
+    cancel_in_progress: bool = False
+
+
+class ExtractConfig(Shape):
+    """Which properties of the held resource become variables `<context_prefix>_<property>`; none named: all."""
+
+    properties: tuple[str, ...] = ()
+    context_prefix: str = ""
+
+
+class Resource(Shape):
+    """What is held while the job, or the task, runs: `value` units of a registered pool that has this type, this
+    platform (if one is named) and all of these tags."""
+
+    resource_type: str
+    platform: str = ""
+    tags: tuple[str, ...] = ()
+    value: int = 1
+    extract_config: ExtractConfig | None = None
 
 
 class Hook(Shape):
@@ -187,16 +223,14 @@ METHODS_NOT_YET: Final = frozenset(
         "MANUAL",
     ]
 )
-TRIGGERS_NOT_YET: Final = frozenset({"comment", "release", "schedule", "webhook", "completed", "s3", "queue"})
+TRIGGERS_NOT_YET: Final = frozenset({"comment", "release", "webhook", "s3", "queue"})
 JOB_KEYS_NOT_YET: Final = frozenset(
     [
         "include",
-        "concurrency",
         "public_plugin",
         "sem_version",
         "container",
         "services",
-        "resources",
     ]
 )
 TASK_KEYS_NOT_YET: Final = frozenset(
@@ -206,7 +240,6 @@ TASK_KEYS_NOT_YET: Final = frozenset(
         "when",
         "artifact_ids",
         "reports",
-        "resources",
         "container",
         "helper",
         "services",
@@ -269,6 +302,7 @@ class TaskDefinition(Shape):
     cache: tuple[Cache, ...] = ()
     webhook: Hook | None = None
     notify: tuple[Notify, ...] = ()
+    resources: Resource | None = None
     secrets: tuple[str, ...] | None = None
     """Which secret configs it may see; None = those that its text names (`names.secrets_of`)."""
     tainted_variables: tuple[str, ...] = ()
@@ -297,6 +331,8 @@ class JobDefinition(Shape):
     job_variables: Mapping[str, Value] = Field(default_factory=dict)
     skip_if: str = ""
     max_concurrency: int = DEFAULT_MAX_CONCURRENCY
+    concurrency: Concurrency | None = None
+    resources: Resource | None = None
     priority: int = 0
     timeout: float = DEFAULT_JOB_TIMEOUT
     retry: Retry = Retry()

@@ -13,11 +13,11 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
-from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
+from formicary.runner.core.definition import GO, NATIVE, Dialect, JobDefinition, TaskDefinition, Value
 from formicary.runner.core.document import FULL, Document
 from formicary.runner.core.errors import DefinitionError, Problem
 from formicary.runner.core.language import source
-from formicary.runner.core.language.dialect import GO, NATIVE, Dialect, dialect_of
+from formicary.runner.core.language.dialect import dialect_of
 from formicary.runner.core.language.limits import MAX_FAULTS, MAX_NODES, MAX_RENDERED, Budget, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node

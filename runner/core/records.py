@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from formicary.runner.core.definition import Value
+from formicary.runner.core.definition import NATIVE, Dialect, Value
 from formicary.runner.core.states import State
 
 DEFAULT_ORGANIZATION: Final = "default"
@@ -43,7 +43,8 @@ class Repository(Record):
     `url` (which never holds a password). `state` is ok, empty or unavailable. `pinned`: the operator named the tracked
     branch. `forge`: whose hooks and statuses it has ("github", or "" for bare git); `slug` is its name there
     (owner/name), `api_url` the API's base (empty: the forge's own). `poll`: seconds between looks (None: the server's).
-    `fork_policy`: what becomes of pull requests from forks (ask, first_time, refuse)."""
+    `fork_policy`: what becomes of pull requests from forks (ask, first_time, refuse). `dialect`: what its definitions
+    are written in where they do not say it."""
 
     id: int
     organization_id: str = DEFAULT_ORGANIZATION
@@ -58,6 +59,7 @@ class Repository(Record):
     api_url: str = ""
     poll: float | None = None
     fork_policy: str = "ask"
+    dialect: Dialect = NATIVE
     state: str = "ok"
     error: str = ""
     seen_at: float | None = None
@@ -95,7 +97,7 @@ class Definition(Record):
 
 
 class Version(Record):
-    """One text of a definition, kept once per (repository, job_type, digest)."""
+    """One text of a definition, kept once per (repository, job_type, digest); `dialect` is what it was read as."""
 
     id: int
     organization_id: str = DEFAULT_ORGANIZATION
@@ -106,6 +108,7 @@ class Version(Record):
     path: str
     index: int
     text: str
+    dialect: Dialect = NATIVE
     commit: str = ""
     created_at: float = 0.0
 

@@ -118,7 +118,7 @@ class Clockwork:
         version = self._store.read().version(definition.version_id)
         if version is None or "cron_trigger" not in version.text:
             return None
-        loaded = load(version.text, path=version.path)
+        loaded = load(version.text, path=version.path, dialect=version.dialect)
         return loaded[version.index].definition if version.index < len(loaded) else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 
@@ -59,11 +60,11 @@ def render_plan(
     seen: Sight = NOTHING,
 ) -> Plan:
     """The definition as this request's execution follows it. Raises DefinitionError."""
-    planned = constant_plan(version.text, version.index)
+    planned = constant_plan(version.text, version.index, version.dialect)
     if planned is None:
-        names = _names(None, request, secrets, built_in(request, now, url=url), seen)
+        names = replace(_names(None, request, secrets, built_in(request, now, url=url), seen), seed=request.id)
         with _explaining(seen):
-            planned = render_job(version.text, version.index, names, path=version.path)
+            planned = render_job(version.text, version.index, names, path=version.path, dialect=version.dialect)
     return Plan.model_construct(definition=planned.definition, tainted=tuple(sorted(planned.tainted)))
 
 
@@ -133,8 +134,11 @@ def render_task(
         tainted_variables=live.plan.tainted,
         task=live.plan.definition.task(run.name),
     )
+    names = replace(names, seed=attempt.fence)
     with _explaining(seen):
-        return render_attempt(live.version.text, live.version.index, names, run.name, path=live.version.path), names
+        version = live.version
+        task = render_attempt(version.text, version.index, names, run.name, path=version.path, dialect=version.dialect)
+        return task, names
 
 
 def _names(

@@ -382,5 +382,5 @@ def waiting(request: JobRequest, job: JobDefinition | None) -> Waiting:
 
 
 def _definition(version: Version) -> JobDefinition | None:
-    loaded = load(version.text, path=version.path)
+    loaded = load(version.text, path=version.path, dialect=version.dialect)
     return loaded[version.index].definition if version.index < len(loaded) else None

@@ -134,7 +134,7 @@ class Requests:
         raise NotFound(f"there is no job `{ask.job_type}`; there is {', '.join(known) or 'none yet'}")
 
     def _at(self, repository: Repository, commit: str, job_type: str) -> Loaded:
-        definitions = self._sources.definitions(repository.path, commit)
+        definitions = self._sources.definitions(repository.path, commit, repository.dialect)
         loaded = definitions.find(job_type)
         if loaded is None:
             if definitions.problems:
@@ -231,6 +231,7 @@ def version_of(loaded: Loaded, organization_id: str, repository_id: int | None, 
         job_type=loaded.job_type,
         version=0,
         digest=loaded.digest,
+        dialect=loaded.dialect,
         path=loaded.path,
         index=loaded.index,
         text=loaded.text,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from formicary.runner.core.definition import Value
+from formicary.runner.core.definition import NATIVE, Dialect, Value
 from formicary.runner.core.errors import Problem
 from formicary.runner.core.load import Loaded, load
 from formicary.runner.core.names import OUTSIDERS_WRITE
@@ -69,7 +69,7 @@ class Sources:
 
     def __init__(self) -> None:
         self._open: dict[str, GitRepository] = {}
-        self._commits: OrderedDict[tuple[str, str], CommitDefinitions] = OrderedDict()
+        self._commits: OrderedDict[tuple[str, str, Dialect], CommitDefinitions] = OrderedDict()
         self._params: OrderedDict[tuple[int, str, str], dict[str, Value]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -88,14 +88,14 @@ class Sources:
         if known:
             known.close()
 
-    def definitions(self, path: str, commit: str) -> CommitDefinitions:
+    def definitions(self, path: str, commit: str, dialect: Dialect = NATIVE) -> CommitDefinitions:
         """Load every definition of this commit; invalid ones are there with their problems."""
-        key = (path, commit)
+        key = (path, commit, dialect)
         with self._lock:
             if key in self._commits:
                 self._commits.move_to_end(key)
                 return self._commits[key]
-        found = _load_all(self.git(path), commit)
+        found = _load_all(self.git(path), commit, dialect)
         with self._lock:
             self._commits[key] = found
             while len(self._commits) > REMEMBERED_COMMITS:
@@ -121,14 +121,14 @@ class Sources:
             self.forget(path)
 
 
-def _load_all(git: GitRepository, commit: str) -> CommitDefinitions:
+def _load_all(git: GitRepository, commit: str, dialect: Dialect) -> CommitDefinitions:
     loaded: list[Loaded] = []
     broken: list[Problem] = []
     for path, blob in sorted(git.definitions(commit, FOLDER).items()):
         if blob.text is None:
             broken.append(Problem(path, 0, 0, blob.problem or "this file cannot be read"))
         else:
-            loaded.extend(load(blob.text, path=path))
+            loaded.extend(load(blob.text, path=path, dialect=dialect))
     return CommitDefinitions(tuple(without_doubles(loaded, broken)), tuple(broken))
 
 

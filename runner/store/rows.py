@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Final, Generic, TypeVar, get_args, get_origin
+from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin
 
 from formicary.runner.core.records import (
     Artifact,
@@ -55,6 +55,8 @@ def _tuple(text: str) -> tuple[Any, ...]:
 def _kind(annotation: Any) -> tuple[Convert, Convert] | None:
     """How a field is written and read; None where SQLite's own kinds do."""
     origin = get_origin(annotation)
+    if origin is Literal and all(isinstance(word, str) for word in get_args(annotation)):
+        return None
     if annotation is bool:
         return int, bool
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):

@@ -71,7 +71,13 @@ def _retention(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 8
+@MIGRATIONS(name="9 dialects")
+def _dialects(db: Database) -> None:
+    for statement in _statements("schema_9.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 9
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

@@ -40,6 +40,7 @@ class RepositoryView(shared.View):
     api_url: str
     poll: float | None
     fork_policy: str
+    dialect: str
     state: str
     error: str
     seen_at: datetime | None
@@ -71,6 +72,7 @@ def view(call: Call, repository: Repository) -> RepositoryView:
         api_url=repository.api_url,
         poll=repository.poll,
         fork_policy=repository.fork_policy,
+        dialect=repository.dialect,
         state=repository.state,
         error=repository.error,
         seen_at=moment(repository.seen_at),

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from formicary.runner.core.definition import NATIVE, Dialect
 from formicary.runner.core.errors import Conflict, RequestRefused, SetupError
 from formicary.runner.core.records import Repository
 from formicary.runner.git.address import Address, parse
@@ -31,6 +32,7 @@ class RepositoryBody(shared.Body):
     api_url: str = Field(default="", max_length=2000, pattern="^$|^https?://", description="The forge's API")
     poll: float | None = Field(default=None, gt=0, le=86400, description="Seconds between looks; null: the server's")
     fork_policy: Literal["ask", "first_time", "refuse"] = "ask"
+    dialect: Dialect = Field(default=NATIVE, description="Of definitions that do not say their `template`")
 
 
 def new_repository(body: RepositoryBody, organization_id: str, others: Iterable[Repository], data: Path) -> Repository:

@@ -26,7 +26,8 @@ _PREFIX = "param."
 def definition_of(version: Version) -> JobDefinition | None:
     """What the text of a version says; None where it cannot be read any more."""
     try:
-        return next(one.definition for one in load(version.text, path=version.path) if one.index == version.index)
+        loaded = load(version.text, path=version.path, dialect=version.dialect)
+        return next(one.definition for one in loaded if one.index == version.index)
     except (DefinitionError, StopIteration):
         return None
 

@@ -1,13 +1,12 @@
-"""The two dialects of the definition language, and which one a document is written in: nothing is guessed."""
+"""Which dialect of the definition language a document is written in: nothing is guessed."""
 
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Final
 
-Dialect = Literal["native", "go"]
-NATIVE: Final[Dialect] = "native"
-GO: Final[Dialect] = "go"
+from formicary.runner.core.definition import GO, NATIVE, Dialect
+
 _SAID: Final = re.compile(r"""^template:[ \t]*(["']?)(native|go)\1[ \t]*(?:#.*)?$""", re.M)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from formicary.runner.core.language.dialect import GO, NATIVE, Dialect
+from formicary.runner.core.definition import GO, NATIVE, Dialect
 from formicary.runner.core.language.go.template import parse as parse_go
 from formicary.runner.core.language.limits import Budget, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
