@@ -12,9 +12,9 @@ import click
 from formicary.cli.format import as_json, progress
 from formicary.cli.masterkey import MasterKey
 from formicary.cli.settings import Settings, read_settings
+from formicary.runner.backup.archive import Manifest
+from formicary.runner.backup.backup import PARTS, Backup, back_up
 from formicary.runner.core.errors import SetupError
-from formicary.runner.queen.archive import Manifest
-from formicary.runner.queen.backup import PARTS, Backup, back_up
 from formicary.site.times import size
 
 _OWN_NAME: Final = re.compile(r"formicary-\d{8}T\d{6}Z\.tar\.gz")

@@ -10,8 +10,8 @@ import click
 from formicary.cli.backup import inside
 from formicary.cli.format import as_json, progress
 from formicary.cli.settings import read_settings
-from formicary.runner.queen.backup import PARTS
-from formicary.runner.queen.restore import Checked, restore, verify
+from formicary.runner.backup.backup import PARTS
+from formicary.runner.backup.restore import Checked, restore, verify
 from formicary.site.times import stamp
 
 

@@ -18,12 +18,12 @@ from typing import Final
 
 from formicary.runner.artifacts import ObjectMissing
 from formicary.runner.artifacts.directory import DirectoryStore
+from formicary.runner.backup import archive
+from formicary.runner.backup.archive import ArchiveWriter, Cached, Entry, Head, Manifest
+from formicary.runner.backup.workplace import workplace_in
 from formicary.runner.core.errors import SetupError, WorldError
-from formicary.runner.queen import archive
-from formicary.runner.queen.archive import ArchiveWriter, Cached, Entry, Head, Manifest
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.shelf import NOTE
-from formicary.runner.queen.workplace import workplace_in
 from formicary.runner.store import snapshot
 from formicary.runner.store.snapshot import Contents
 

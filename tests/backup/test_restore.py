@@ -16,12 +16,12 @@ from backups import WHOLE, say
 from sqlite_utils import Database
 
 from formicary.runner.artifacts.directory import DirectoryStore
+from formicary.runner.backup import archive
+from formicary.runner.backup import restore as restore_module
+from formicary.runner.backup.archive import DamagedBackup
+from formicary.runner.backup.restore import restore, verify
 from formicary.runner.core.errors import Conflict, SetupError, WorldError
 from formicary.runner.core.states import State
-from formicary.runner.queen import archive
-from formicary.runner.queen import restore as restore_module
-from formicary.runner.queen.archive import DamagedBackup
-from formicary.runner.queen.restore import restore, verify
 from formicary.runner.store import schema
 from formicary.runner.store.connect import FILE_NAME
 from formicary.runner.store.sqlite import open_store
@@ -195,7 +195,7 @@ async def test_folders_that_are_not_restored_to(kept, backup, tmp_path):
 KILLED = """\
 import os, signal, sys
 from pathlib import Path
-from formicary.runner.queen import restore
+from formicary.runner.backup import restore
 def die(folder, now):
     os.kill(os.getpid(), signal.SIGKILL)
 restore.snapshot.begin_anew = die

@@ -11,11 +11,11 @@ import time
 import pytest
 from backups import WHOLE, say
 
+from formicary.runner.backup import archive
+from formicary.runner.backup import backup as backup_module
+from formicary.runner.backup.backup import back_up
+from formicary.runner.backup.workplace import workplace_in
 from formicary.runner.core.errors import SetupError, WorldError
-from formicary.runner.queen import archive
-from formicary.runner.queen import backup as backup_module
-from formicary.runner.queen.backup import back_up
-from formicary.runner.queen.workplace import workplace_in
 
 
 def names(made):
@@ -119,8 +119,8 @@ def test_a_disk_that_fills_leaves_nothing(kept, backup, monkeypatch):
 KILLED = """\
 import os, signal, sys
 from pathlib import Path
-from formicary.runner.queen import backup
-from formicary.runner.queen.archive import ArchiveWriter
+from formicary.runner.backup import backup
+from formicary.runner.backup.archive import ArchiveWriter
 real = ArchiveWriter.add
 def die(self, name, source, size):
     if name == "formicary.db":

@@ -14,10 +14,10 @@ from typing import Final
 
 from formicary.runner.artifacts import Digest
 from formicary.runner.artifacts.directory import DirectoryStore
+from formicary.runner.backup import archive
+from formicary.runner.backup.archive import Cached, Content, DamagedBackup, Manifest
+from formicary.runner.backup.workplace import workplace_in
 from formicary.runner.core.errors import Conflict, SetupError, WorldError
-from formicary.runner.queen import archive
-from formicary.runner.queen.archive import Cached, Content, DamagedBackup, Manifest
-from formicary.runner.queen.workplace import workplace_in
 from formicary.runner.store import lock, snapshot
 from formicary.runner.store.snapshot import Contents
 

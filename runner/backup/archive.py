@@ -69,8 +69,8 @@ class Head(_Form):
 
 
 class Manifest(Head):
-    """All files of a backup but the manifest itself. `lost`: digests whose bytes the data folder had no more, or damaged, and what
-    had them, in words."""
+    """All files of a backup but the manifest itself. `lost`: digests whose bytes the data folder had no more, or
+    damaged, and what had them, in words."""
 
     files: tuple[Entry, ...]
     lost: dict[str, str]
