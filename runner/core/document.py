@@ -40,7 +40,7 @@ _WAITS: Final = ("needs", "dependencies")
 _JOB_FIELDS: Final = frozenset(JobDefinition.model_fields)
 _TASK_FIELDS: Final = frozenset(TaskDefinition.model_fields)
 #: Keys of a job and of a task that in a short job are the job's alone: who is to be told is told once.
-_OF_THE_JOB: Final = frozenset({"description", "webhook", "notify"})
+_OF_THE_JOB: Final = frozenset({"description", "webhook", "notify", "resources"})
 #: A block of the source that holds one of these shapes the graph.
 _SHAPES: Final = re.compile(
     r"^[ \t]*(?:-[ \t]+)?(?:" + "|".join(name for name, key in TASK.keys.items() if not key.late) + r")[ \t]*:", re.M
@@ -98,10 +98,20 @@ class Document:
             if _value(root, "job_type") is None:
                 reader.tell(root, "This job has no `job_type`", "name it: `job_type: build`")
             return None
+        self._one_schedule(root, fields)
         made = list(self.tasks(tasks, fields)) if tasks is not None else [self._made(_short_task(fields))]
         if tasks is None and not fields.get("script") and not reader.faults:
             reader.tell(root, "This job does nothing", "write `script:` or `tasks:`")
         return JobDefinition(**_job_fields(fields, tasks is None), tasks=tuple(made))
+
+    def _one_schedule(self, root: MappingNode, fields: dict[str, Any]) -> None:
+        """`triggers: {schedule: …}` is another way to write `cron_trigger`."""
+        schedule = fields["triggers"].schedule if "triggers" in fields else ""
+        if schedule and fields.get("cron_trigger"):
+            told = "The job has a `cron_trigger` and a `schedule` among its triggers"
+            self.reader.tell(_value(root, "cron_trigger") or root, told, "keep one of the two")
+        if schedule:
+            fields["cron_trigger"] = schedule
 
     def _fields(self, root: MappingNode, full: bool) -> dict[str, Any]:
         if full:

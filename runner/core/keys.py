@@ -45,6 +45,7 @@ from formicary.runner.core.shapes import (
     timezone,
     variables,
 )
+from formicary.runner.core.shared import completed, concurrency, resources
 from formicary.runner.core.table import Key, Table
 
 
@@ -152,6 +153,8 @@ TRIGGERS: Final = Table(
         "commit": Key(ref_filter, "ref_filter"),
         "push": Key(ref_filter, "ref_filter"),
         "pull_request": Key(pull_request_filter, "pull_request_filter"),
+        "schedule": Key(cron_trigger, "text"),
+        "completed": Key(completed, "texts"),
     },
     TRIGGERS_NOT_YET,
 )
@@ -231,6 +234,7 @@ TASK: Final = Table(
         "allow_start_if_completed": Key(flag, "flag"),
         "always_run": Key(flag, "flag"),
         "artifacts": Key(_model(Artifacts, lambda: ARTIFACTS), "artifacts", late=True),
+        "resources": Key(resources, "resources"),
         "secrets": Key(secrets, "secrets", late=True),
         "webhook": Key(hook, "hook", late=True),
         "notify": Key(notify, "notify", late=True),
@@ -256,6 +260,8 @@ JOB: Final = Table(
         "job_variables": Key(variables, "variables"),
         "skip_if": Key(text, "text"),
         "max_concurrency": Key(fits(1), "count"),
+        "concurrency": Key(concurrency, "concurrency"),
+        "resources": Key(resources, "resources"),
         "priority": Key(fits(), "integer"),
         "timeout": Key(duration, "duration"),
         "hard_reset_after_retries": _COUNT,

@@ -6,17 +6,22 @@ made when somebody asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
+from formicary.runner.core.semaphores import NOTHING_SHARED, Claim, Need, Shares
+
+Group = tuple[str, int | None, str]
+"""A concurrency group: organization, repository, name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A request that waits to be admitted. `job_key` is what max_concurrency counts by; `tags` and `methods` are what
-    one ant must have, unless it needs none."""
+    one ant must have, unless it needs none; `need` is what it holds of a shared resource while it runs."""
 
     request_id: int
     organization_id: str
@@ -30,6 +35,8 @@ class Waiting:
     methods: frozenset[str]
     needs_ant: bool = True
     trusted: bool = True
+    group: Group | None = None
+    need: Need | None = None
     rank: tuple[int, float, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -38,7 +45,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class OfferView:
-    """A ready task of an execution that runs already."""
+    """A ready task of an execution that runs already. `need` is what it holds of a shared resource while it runs;
+    `rank` is its request's, and `holds` whether its job holds some resource already."""
 
     task_execution_id: str
     priority: int
@@ -46,6 +54,10 @@ class OfferView:
     tags: frozenset[str]
     methods: frozenset[str]
     trusted: bool = True
+    organization_id: str = ""
+    need: Need | None = None
+    rank: tuple[int, float, int] = (0, 0.0, 0)
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +84,31 @@ class AntView:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
+    """How many jobs may run at a time: in all, and of one organization."""
+
     max_running_jobs: int | None = None
+    max_running_of_organization: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """How many jobs run, by job_key and by organization."""
+    """How many jobs run, by job_key and by organization; the requests that run, by concurrency group; the units that
+    are held, by pool. Of the `disabled` jobs nothing starts."""
 
     by_job: Mapping[tuple[Any, ...], int]
     by_organization: Mapping[str, int]
+    by_group: Mapping[Group, Collection[int]] = field(default_factory=dict)
+    units: Mapping[int, int] = field(default_factory=dict)
+    disabled: Collection[tuple[Any, ...]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The request may start; `ant_id` has a hand for it (None: it needs none)."""
+    """The request may start; `ant_id` has a hand for it (None: it needs none), and `pool_id` the units (likewise)."""
 
     request_id: int
     ant_id: str | None
+    pool_id: int | None = None
 
 
 class Hands:
@@ -125,21 +145,23 @@ class Hands:
 class Admitted:
     """What `admit` decided. It describes the moment of the call, however late a reason is asked for."""
 
-    __slots__ = ("_ants", "_by_id", "_by_job", "_limits", "_now", "_waiting", "admissions")
+    __slots__ = ("_ants", "_by_id", "_limits", "_now", "_runs", "_shares", "_waiting", "admissions")
 
     def __init__(
         self,
         admissions: tuple[Admission, ...],
         waiting: Sequence[Waiting],
-        by_job: Mapping[tuple[Any, ...], int],
+        runs: _Runs,
         limits: Limits,
+        shares: Shares,
         ants: Sequence[AntView],
         now: float,
     ) -> None:
         self.admissions = admissions
         self._waiting = waiting
-        self._by_job = by_job
+        self._runs = runs
         self._limits = limits
+        self._shares = shares
         self._ants = ants
         self._now = now
         self._by_id: dict[int, Waiting] | None = None
@@ -157,7 +179,7 @@ class Admitted:
         one = self._by_id[request_id]
         if any(admission.request_id == request_id for admission in self.admissions):
             return ""
-        return self._not_due(one) or self._job_full(one) or self._all_full() or self._no_hand(one) or self._behind()
+        return self._not_due(one) or self._no_place(one) or self._no_units(one) or self._no_hand(one) or self._behind()
 
     def _not_due(self, one: Waiting) -> str:
         if one.scheduled_at is None or one.scheduled_at <= self._now:
@@ -165,16 +187,31 @@ class Admitted:
         at = datetime.fromtimestamp(one.scheduled_at, UTC).replace(tzinfo=None)
         return f"is due at {at.isoformat(timespec='seconds')}Z"
 
-    def _job_full(self, one: Waiting) -> str:
-        count = self._by_job.get(one.job_key, 0)
-        if count < one.max_concurrency:
-            return ""
-        return f"{count} of {one.max_concurrency} runs of `{one.job_type}` are running (max_concurrency)"
+    def _no_place(self, one: Waiting) -> str:
+        runs = self._runs
+        if one.job_key in runs.disabled:
+            return f"`{one.job_type}` is disabled, and starts nothing until somebody enables it"
+        count = runs.by_job.get(one.job_key, 0)
+        if count >= one.max_concurrency:
+            return f"{count} of {one.max_concurrency} runs of `{one.job_type}` are running (max_concurrency)"
+        if one.group is not None and (other := runs.in_group(one.group)):
+            return f"request {other} of the concurrency group `{one.group[2]}` is running"
+        return self._all_full(one)
 
-    def _all_full(self) -> str:
+    def _all_full(self, one: Waiting) -> str:
+        limit = self._limits.max_running_of_organization
+        count = self._runs.by_organization.get(one.organization_id, 0)
+        if limit is not None and count >= limit:
+            return f"{count} of {limit} jobs of the organization are running (limit_running)"
         limit = self._limits.max_running_jobs
-        count = sum(self._by_job.values()) if limit is not None else 0
+        count = sum(self._runs.by_job.values()) if limit is not None else 0
         return f"{count} of {limit} jobs are running (max_running_jobs)" if limit is not None and count >= limit else ""
+
+    def _no_units(self, one: Waiting) -> str:
+        if one.need is None:
+            return ""
+        started = {admission.request_id for admission in self.admissions}
+        return self._shares.reason(Claim(one.request_id, one.organization_id, one.need), started)
 
     def _no_hand(self, one: Waiting) -> str:
         if not one.needs_ant:
@@ -217,51 +254,86 @@ def admit(
     ants: Sequence[AntView],
     now: float,
     *,
+    shares: Shares = NOTHING_SHARED,
     most: int | None = None,
 ) -> Admitted:
-    """Choose what starts now: priority first, then age, then id. A request that cannot start holds up no other."""
-    everybody, ants, by_job, hands = tuple(waiting), tuple(ants), dict(running.by_job), Hands(ants)
-    room = _room(limits, by_job, most)
+    """Choose what starts now: priority first, then age, then id. A request that cannot start holds up no other, but
+    for the units that it is the first to wait for (`share`)."""
+    everybody, ants, runs, hands = tuple(waiting), tuple(ants), _Runs(running), Hands(ants)
+    room = _room(limits, runs, most)
     admissions: list[Admission] = []
-    for one in _candidates(everybody, by_job, bool(hands.total), now) if room > 0 else ():
+    for one in _candidates(everybody, running, shares, bool(hands.total), now) if room > 0 else ():
         if len(admissions) >= room:
             break
-        count = by_job.get(one.job_key, 0)
-        if count >= one.max_concurrency or (one.needs_ant and not hands.total):
+        if (one.needs_ant and not hands.total) or not runs.has_place(one, limits):
             continue
         ant_id = hands.take(one) if one.needs_ant else None
         if ant_id is not None or not one.needs_ant:
-            by_job[one.job_key] = count + 1
-            admissions.append(Admission(one.request_id, ant_id))
-    return Admitted(tuple(admissions), everybody, by_job, limits, ants, now)
+            runs.start(one)
+            pool_id = shares.given[one.request_id] if one.need is not None else None
+            admissions.append(Admission(one.request_id, ant_id, pool_id))
+    return Admitted(tuple(admissions), everybody, runs, limits, shares, ants, now)
 
 
-def _room(limits: Limits, by_job: Mapping[tuple[Any, ...], int], most: int | None) -> float:
+class _Runs:
+    """What runs, and what was admitted since."""
+
+    __slots__ = ("_by_group", "by_job", "by_organization", "disabled")
+
+    def __init__(self, running: Running) -> None:
+        self.by_job = dict(running.by_job)
+        self.by_organization = dict(running.by_organization)
+        self.disabled = frozenset(running.disabled)
+        self._by_group = {group: min(requests) for group, requests in running.by_group.items() if requests}
+
+    def in_group(self, group: Group) -> int | None:
+        """The request of this group that runs."""
+        return self._by_group.get(group)
+
+    def has_place(self, one: Waiting, limits: Limits) -> bool:
+        limit = limits.max_running_of_organization
+        return (
+            self.by_job.get(one.job_key, 0) < one.max_concurrency
+            and (one.group is None or one.group not in self._by_group)
+            and (limit is None or self.by_organization.get(one.organization_id, 0) < limit)
+        )
+
+    def start(self, one: Waiting) -> None:
+        self.by_job[one.job_key] = self.by_job.get(one.job_key, 0) + 1
+        self.by_organization[one.organization_id] = self.by_organization.get(one.organization_id, 0) + 1
+        if one.group is not None:
+            self._by_group[one.group] = one.request_id
+
+
+def _room(limits: Limits, runs: _Runs, most: int | None) -> float:
     """How many may be admitted at most."""
     room = float("inf") if most is None else most
     if limits.max_running_jobs is None:
         return room
-    return min(room, limits.max_running_jobs - sum(by_job.values()))
+    return min(room, limits.max_running_jobs - sum(runs.by_job.values()))
 
 
-def _candidates(
-    waiting: Iterable[Waiting], by_job: Mapping[tuple[Any, ...], int], hands: bool, now: float
-) -> list[Waiting]:
+def _candidates(waiting: Iterable[Waiting], running: Running, shares: Shares, hands: bool, now: float) -> list[Waiting]:
     """Those that could start by their own limits, in order."""
-    count = by_job.get
+    count, given, disabled = running.by_job.get, shares.given, running.disabled
     found = [
         one
         for one in waiting
         if (hands or not one.needs_ant)
         and (one.scheduled_at is None or one.scheduled_at <= now)
         and count(one.job_key, 0) < one.max_concurrency
+        and (one.need is None or one.request_id in given)
+        and not (disabled and one.job_key in disabled)
     ]
     found.sort(key=attrgetter("rank"))
     return found
 
 
-def match(offers: Iterable[OfferView], ants: Sequence[AntView]) -> tuple[tuple[str, str], ...]:
-    """(task execution, ant) for ready tasks: priority first, then who waits longest; spread over the ants."""
+def match(
+    offers: Iterable[OfferView], ants: Sequence[AntView], shares: Shares = NOTHING_SHARED
+) -> tuple[tuple[str, str], ...]:
+    """(task execution, ant) for ready tasks: priority first, then who waits longest; spread over the ants. One that
+    needs units of a shared resource must have got them."""
     hands = Hands(ants)
     pairs: list[tuple[str, str]] = []
     if not hands.total:
@@ -269,6 +341,8 @@ def match(offers: Iterable[OfferView], ants: Sequence[AntView]) -> tuple[tuple[s
     for offer in sorted(offers, key=lambda one: (-one.priority, one.ready_at, one.task_execution_id)):
         if not hands.total:
             break
+        if offer.need is not None and offer.task_execution_id not in shares.given:
+            continue
         ant_id = hands.take(offer)
         if ant_id is not None:
             pairs.append((offer.task_execution_id, ant_id))

@@ -32,6 +32,7 @@ ABSENT_IF_EMPTY: Final = frozenset(
     {"count", "integer", "number", "duration", "flag", "artifacts", "artifacts_when", "cache_policy", "cron_missed"}
     | {"checkout", "backoff", "method", "allow_failure", "exit_codes", "triggers", "template"}
     | {"hook", "notify", "notify_when", "status", "retention", "secrets", "pull_request_types"}
+    | {"concurrency", "resources"}
 )
 
 
