@@ -1,10 +1,11 @@
 """Remotes where no git is installed: the two calls that mirrors need, made by dulwich in a process of their own.
 
     python -m formicary.runner.git.byhand ls-remote (--symref | --heads --tags) -- URL
-    python -m formicary.runner.git.byhand fetch [--prune] [--depth=N | --deepen=N] --stdin -- URL    (in the mirror)
+    python -m formicary.runner.git.byhand fetch [--prune] [--depth=N | --deepen=N] [--most-bytes=N] --stdin -- URL
 
-It takes git's words and answers in git's words, so that its caller need not care; other options are for git alone.
-Being a process it can be ended, and its memory is not the queen's. A token is read where git would read it.
+A fetch is called in the mirror. It takes git's words and answers in git's words, so that its caller need not care; other
+options are for git alone. Being a process it can be ended, and its memory is not the queen's. A token is read where git
+would read it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import base64
 import os
 import re
+import resource
+import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -34,6 +37,7 @@ def main(words: Sequence[str]) -> int:
     """The exit code; what went wrong is on standard error, as git would say it."""
     url = words[-1]
     try:
+        _bound(words)
         client, path = _client(url)
         if words[0] == "ls-remote":
             sys.stdout.buffer.writelines(_listing(client, path, head="--symref" in words))
@@ -43,6 +47,15 @@ def main(words: Sequence[str]) -> int:
         print(f"fatal: {_said(error, url)}", file=sys.stderr)
         return 128
     return 0
+
+
+def _bound(words: Sequence[str]) -> None:
+    """No file larger than that: dulwich writes what comes into one, which nobody else can see grow."""
+    for word in words:
+        if word.startswith("--most-bytes="):
+            most = int(word.partition("=")[2])
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def _client(url: str) -> tuple[GitClient, str]:

@@ -98,6 +98,11 @@ _KNOWN: Final[Sequence[tuple[str, str, str]]] = (
         "{host} did not answer in time ({last}); it is tried again.",
     ),
     (
+        r"File too large",
+        OTHER,
+        "{url} was not fetched: its mirror would need more bytes than it may have; raise `limit_mirror`.",
+    ),
+    (
         r"No space left on device|[Dd]isk quota exceeded",
         OTHER,
         "The disk with the data folder is full: the mirror of {url} cannot be brought up to date.",

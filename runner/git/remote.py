@@ -152,7 +152,8 @@ class Remote:
     ) -> Ended:
         git = git_binary()
         if git is None:
-            words = [sys.executable, "-P", "-m", "formicary.runner.git.byhand", *words]
+            cap = (f"--most-bytes={most_bytes}",) if most_bytes else ()
+            words = [sys.executable, "-P", "-m", "formicary.runner.git.byhand", words[0], *cap, *words[1:]]
         else:
             words = [git, *(("--git-dir", str(mirror)) if mirror else ()), *words]
         with self._secret_config() as (variables, descriptors):

@@ -156,8 +156,11 @@ async def test_a_remote_that_says_nothing_is_left(near, http_site, monkeypatch):
     assert time.monotonic() - started < 5
 
 
-async def test_a_mirror_may_not_grow_without_end(near, repo, http_site):
+@pytest.mark.parametrize("means", ["git", "dulwich"])
+async def test_a_mirror_may_not_grow_without_end(near, repo, http_site, means, monkeypatch):
     """T12: a cap on what a remote can make us store."""
+    if means == "dulwich":
+        monkeypatch.setattr(remote_module, "git_binary", lambda: None)
     repo.commit({f"f{n}": random.Random(n).randbytes(300_000) for n in range(10)})
     folder = Path(near.repository.path).parent
     http_site.pace = 0.1
