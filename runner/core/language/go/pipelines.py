@@ -144,8 +144,8 @@ class Pipelines:
             raise self.unknown(word)
         arguments: list[Value] = []
         while (ahead := self.next) is not None and not (ahead.kind == "sign" and ahead.value in ("|", ")")):
-            if arguments and not ahead.spaced and not self.lexemes[self.at - 1].is_sign("("):
-                raise self.fail(ahead, "A blank is missing here", "put one between the arguments")
+            if not ahead.spaced:
+                raise self.fail(ahead, "A blank is missing here", "put one before each argument")
             arguments.append(self.operand())
         if piped is not None:
             arguments.append(piped)
@@ -195,6 +195,8 @@ class Pipelines:
         if lexeme.kind == "word":
             return self._word(lexeme)
         if lexeme.is_sign("."):
+            if (ahead := self.next) is not None and ahead.kind == "field" and not ahead.spaced:
+                raise self.fail(ahead, "There is a dot too many here", "write `.Name`")
             return self.dot()
         if lexeme.is_sign("("):
             value = self.pipeline()
