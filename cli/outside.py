@@ -20,7 +20,7 @@ from formicary.runner.publish.messages import MessagePublisher
 from formicary.runner.publish.statuses import StatusPublisher
 from formicary.runner.publish.webhook import WebhookPublisher
 from formicary.runner.queen.breakage import Composer
-from formicary.runner.queen.lifecycle import lifecycle_effect
+from formicary.runner.queen.lifecycle import LifecycleEffect
 from formicary.runner.queen.notices import NotifyEffect, NotifyPublisher
 from formicary.runner.queen.outward import Outward
 from formicary.runner.queen.statuses import status_effect, sync_owed
@@ -36,7 +36,7 @@ def outside(inside: Inside) -> list[Outside]:
 def _webhooks(inside: Inside) -> Iterator[Outside]:
     guard = Guard(Reach.of(inside.settings.allow_networks))
     publisher = WebhookPublisher(inside.store.read, _outward(inside).hook, guard, inside.mask)
-    yield Outside(publisher, lifecycle_effect)
+    yield Outside(publisher, LifecycleEffect())
 
 
 def _statuses(inside: Inside) -> Iterator[Outside]:

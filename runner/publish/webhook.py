@@ -1,4 +1,4 @@
-"""Lifecycle webhooks: each event is POSTed where the definition says, those of a request to one host in their order.
+"""Lifecycle webhooks: each event is POSTed where the definition says, those of a request in their order.
 
 The outbox may hand over a later event first. Then the ones before it are sent first, and what became of them is told
 when their own turn comes. An event may arrive twice (after a crash); its `id` is the same then.
@@ -35,9 +35,9 @@ _LATER: Final = frozenset({408, 425, 429})
 _KEPT_METHOD: Final = frozenset({307, 308})
 
 
-def key_of(request_id: int, to: str, seq: int) -> str:
-    """The key of an event's entry; those of one request and one destination sort as the events do."""
-    return f"request:{request_id}:{to}:{seq:015d}"
+def key_of(request_id: int, seq: int) -> str:
+    """The key of an event's entry; those of one request sort as the events do."""
+    return f"request:{request_id}:{seq:015d}"
 
 
 class Owed(Protocol):
@@ -60,8 +60,8 @@ Prepare = Callable[[Mapping[str, Any]], Ready | None]
 
 @dataclass(slots=True)
 class _Line:
-    """The events of one request to one host. `early`: those sent before their own turn, and how that went; `done`:
-    those whose turn is over, which may still be owed for a moment."""
+    """The events of one request. `early`: those sent before their own turn, and how that went; `done`: those whose
+    turn is over, which may still be owed for a moment."""
 
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     early: dict[str, Undeliverable | None] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Which events a change of a request makes: those that a `webhook` of its definition asks for, and no others.
 
 Each is an entry of the outbox of its own, numbered in the change that makes it. Its key keeps the order: the events of
-a request are `request:<id>:<host>:<seq>`, and `publish/webhook.py` sends none before those below it.
+a request are `request:<id>:<seq>`, and `publish/webhook.py` sends none before those below it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,56 @@ from formicary.runner.queen.told import Moment, Owed
 E = TypeVar("E", bound=Event)
 
 HIDDEN: Final = "***"
+UNREAD: Final = Hook(url="")
+"""A webhook whose address is known when it is sent to."""
+REMEMBERED: Final = 1024
 
 
-def lifecycle_effect(moment: Moment) -> Iterator[Owed]:
-    """What is owed to the webhooks that the request's definition names."""
-    job = moment.definition
-    if job is None or not (job.webhook or any(task.webhook for task in job.tasks)):
-        return
-    parts = [_of_the_request, _of_the_execution, _of_tasks]
-    for part in reversed(parts) if moment.state in TERMINAL else parts:
-        yield from part(moment, job)
+class LifecycleEffect:
+    """What is owed to the webhooks that the request's definition names.
+
+    Before an execution has begun, the definition is as it was loaded, and a webhook whose URL is made of names that
+    nobody knew then is not in it. So the text is asked whether there may be one; who sends the event knows.
+    """
+
+    def __init__(self) -> None:
+        self._may_ask: dict[tuple[int, str, str], bool] = {}
+
+    def __call__(self, moment: Moment) -> Iterator[Owed]:
+        job = moment.definition
+        if job is None:
+            return
+        unread = moment.execution is None and job.webhook is None and self._is_unread(moment)
+        if not (unread or job.webhook or any(task.webhook for task in job.tasks)):
+            return
+        hook = UNREAD if unread else job.webhook
+        whole = [(_of_the_request, hook), (_of_the_execution, hook)] if hook and moment.moved else []
+        ended = moment.state in TERMINAL
+        if ended:
+            yield from _of_tasks(moment, job)
+        for part, to in reversed(whole) if ended else whole:
+            yield from part(moment, to)
+        if not ended:
+            yield from _of_tasks(moment, job)
+
+    def _is_unread(self, moment: Moment) -> bool:
+        request = moment.request
+        key = (request.version_id, request.job_type, request.commit)
+        if key not in self._may_ask:
+            while len(self._may_ask) >= REMEMBERED:
+                del self._may_ask[next(iter(self._may_ask))]
+            version = moment.tx.version(request.version_id)
+            self._may_ask[key] = version is not None and is_unread(version.text, "webhook")
+        return self._may_ask[key]
 
 
-def _of_the_request(moment: Moment, job: JobDefinition) -> Iterator[Owed]:
+def is_unread(text: str, key: str) -> bool:
+    """Whether a definition may have a value for this key that loading could not know."""
+    return key in text and ("{{" in text or "{%" in text)
+
+
+def _of_the_request(moment: Moment, hook: Hook) -> Iterator[Owed]:
     request = moment.request
-    if job.webhook is None or not moment.moved:
-        return
     repository = moment.tx.repository(request.repository_id) if request.repository_id is not None else None
     event = _made(
         JobRequestLifecycleEvent,
@@ -56,12 +90,12 @@ def _of_the_request(moment: Moment, job: JobDefinition) -> Iterator[Owed]:
         waiting_for=_waiting_for(moment),
         params=_shown(moment),
     )
-    yield _owed(event, job.webhook)
+    yield _owed(event, hook)
 
 
-def _of_the_execution(moment: Moment, job: JobDefinition) -> Iterator[Owed]:
+def _of_the_execution(moment: Moment, hook: Hook) -> Iterator[Owed]:
     execution = moment.execution
-    if job.webhook is None or execution is None or not moment.moved:
+    if execution is None:
         return
     event = _made(
         JobExecutionLifecycleEvent,
@@ -73,7 +107,7 @@ def _of_the_execution(moment: Moment, job: JobDefinition) -> Iterator[Owed]:
         error_message=execution.error_message,
         outputs={run.name: run.last.outputs for run in execution.tasks.values() if run.last and run.last.outputs},
     )
-    yield _owed(event, job.webhook)
+    yield _owed(event, hook)
 
 
 def _of_tasks(moment: Moment, job: JobDefinition) -> Iterator[Owed]:
@@ -149,7 +183,7 @@ def _owed(event: Any, hook: Hook, task: str = "") -> Owed:
     except ValueError:
         to = ""
     payload = {"event": event.model_dump(mode="json"), "task": task, "to": to}
-    return Owed(WebhookPublisher.kind, key_of(event.request_id, to, event.seq), payload)
+    return Owed(WebhookPublisher.kind, key_of(event.request_id, event.seq), payload)
 
 
 def _waiting_for(moment: Moment) -> str:

@@ -12,12 +12,13 @@ from typing import Any, Final
 
 import anyio.to_thread
 
-from formicary.runner.core.definition import Notify
+from formicary.runner.core.definition import JobDefinition, Notify
 from formicary.runner.core.execution import Execution, TaskRun
 from formicary.runner.core.load import load
 from formicary.runner.core.records import Definition, JobRequest
 from formicary.runner.core.states import State
 from formicary.runner.publish.messages import MessagePublisher
+from formicary.runner.queen.lifecycle import is_unread
 from formicary.runner.queen.outward import Outward, registered_of
 from formicary.runner.queen.told import Moment, Owed
 from formicary.runner.store import Reader, Store, Tx
@@ -40,27 +41,34 @@ class NotifyEffect:
     def __call__(self, moment: Moment) -> Iterator[Owed]:
         request = moment.request
         ended = list(_ended(moment)) if request.repository_id is not None else []
-        wanted = self._wanted(moment.tx, request) if ended else frozenset()
+        wanted = self._wanted(moment) if ended else frozenset()
         for task, state in ended:
             if task in wanted:
                 execution_id = moment.execution.id if moment.execution else 0
                 payload = {"request_id": request.id, "execution_id": execution_id, "task": task, "state": str(state)}
                 yield Owed(KIND, f"request:{request.id}:{execution_id}:{task}", payload)
 
-    def _wanted(self, tx: Tx, request: JobRequest) -> _Wanted:
-        """The tasks, and "" for the job itself, of whose end the registered definition wants somebody to be told."""
-        definition = registered_of(tx, request)
+    def _wanted(self, moment: Moment) -> _Wanted:
+        """The tasks, and "" for the job itself, of whose end the registered definition may want somebody to be told."""
+        definition = registered_of(moment.tx, moment.request)
         if definition is None or definition.version_id is None:
             return frozenset()
+        if moment.execution and moment.definition and moment.request.version_id == definition.version_id:
+            return _named(moment.definition)
         key = (definition.version_id, definition.commit)
         if key not in self._said:
             while len(self._said) >= REMEMBERED:
                 del self._said[next(iter(self._said))]
-            self._said[key] = _said_in(tx, definition)
+            self._said[key] = _may_be_named(moment.tx, definition)
         return self._said[key]
 
 
-def _said_in(tx: Tx, definition: Definition) -> _Wanted:
+def _named(job: JobDefinition) -> _Wanted:
+    return frozenset([*([""] if job.notify else []), *(task.task_type for task in job.tasks if task.notify)])
+
+
+def _may_be_named(tx: Tx, definition: Definition) -> _Wanted:
+    """As it was loaded; all of them where a template may name somebody, which is found out when he is to be told."""
     version = tx.version(definition.version_id or 0)
     if version is None or "notify" not in version.text:
         return frozenset()
@@ -68,7 +76,9 @@ def _said_in(tx: Tx, definition: Definition) -> _Wanted:
     job = loaded[version.index].definition if version.index < len(loaded) else None
     if job is None:
         return frozenset()
-    return frozenset([*([""] if job.notify else []), *(task.task_type for task in job.tasks if task.notify)])
+    if is_unread(version.text, "notify"):
+        return frozenset(["", *(task.task_type for task in job.tasks)])
+    return _named(job)
 
 
 def _ended(moment: Moment) -> Iterator[tuple[str, State]]:

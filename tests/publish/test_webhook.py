@@ -17,7 +17,7 @@ class Owed:
     """The entries of one request that have not been settled."""
 
     def __init__(self, *seqs):
-        self.entries = {key_of(1, "h", seq): OutboxEntry(kind="webhook", key=key_of(1, "h", seq), payload=event(seq))
+        self.entries = {key_of(1, seq): OutboxEntry(kind="webhook", key=key_of(1, seq), payload=event(seq))
                         for seq in seqs}  # fmt: skip
 
     def owed_before(self, organization_id, kind, first, key):
@@ -36,7 +36,7 @@ def publisher(hook, owed=None, secrets=(), **kwargs):
 
 
 async def send(hook, seq=1, **kwargs):
-    await publisher(hook, **kwargs).publish(key_of(1, "h", seq), event(seq))
+    await publisher(hook, **kwargs).publish(key_of(1, seq), event(seq))
 
 
 def seqs(receiver):
@@ -57,22 +57,22 @@ async def test_what_comes_early_sends_what_is_before_it_first(receive):
     receiver = receive()
     receiver.answers.extend([(200, {}, b""), (410, {}, b"gone"), (200, {}, b"")])
     ours = publisher(Hook(url=receiver.url()), Owed(1, 2, 3))
-    await ours.publish(key_of(1, "h", 3), event(3))
+    await ours.publish(key_of(1, 3), event(3))
     assert seqs(receiver) == [1, 2, 3]
-    await ours.publish(key_of(1, "h", 1), event(1))
+    await ours.publish(key_of(1, 1), event(1))
     with pytest.raises(Undeliverable, match="410"):
-        await ours.publish(key_of(1, "h", 2), event(2))
+        await ours.publish(key_of(1, 2), event(2))
     assert seqs(receiver) == [1, 2, 3]
-    await ours.publish(key_of(1, "h", 4), event(4))
+    await ours.publish(key_of(1, 4), event(4))
     assert seqs(receiver) == [1, 2, 3, 4], "those before it may be owed for a moment yet"
-    await ours.publish(key_of(1, "h", 2), event(2))
+    await ours.publish(key_of(1, 2), event(2))
     assert seqs(receiver)[-1] == 2, "a dead letter that is sent again is sent"
 
 
 async def test_many_may_be_before_it(receive):
     """More than the store gives at once."""
     receiver = receive()
-    await publisher(Hook(url=receiver.url()), Owed(*range(1, 12))).publish(key_of(1, "h", 11), event(11))
+    await publisher(Hook(url=receiver.url()), Owed(*range(1, 12))).publish(key_of(1, 11), event(11))
     assert seqs(receiver) == list(range(1, 12))
 
 
@@ -81,10 +81,10 @@ async def test_what_is_before_it_and_fails_holds_it_up(receive):
     receiver.answers.append((500, {}, b""))
     ours = publisher(Hook(url=receiver.url()), Owed(1, 2))
     with pytest.raises(WorldError, match="500"):
-        await ours.publish(key_of(1, "h", 2), event(2))
+        await ours.publish(key_of(1, 2), event(2))
     assert seqs(receiver) == [1]
-    await ours.publish(key_of(1, "h", 1), event(1))
-    await ours.publish(key_of(1, "h", 2), event(2))
+    await ours.publish(key_of(1, 1), event(1))
+    await ours.publish(key_of(1, 2), event(2))
     assert seqs(receiver) == [1, 1, 2], "the first one may not be settled yet, and is not sent a second time"
 
 

@@ -12,7 +12,7 @@ from formicary.runner.core.records import Secret
 from formicary.runner.publish.guard import Guard, Reach
 from formicary.runner.publish.outbox import Outbox
 from formicary.runner.publish.webhook import WebhookPublisher
-from formicary.runner.queen.lifecycle import lifecycle_effect
+from formicary.runner.queen.lifecycle import LifecycleEffect
 from formicary.runner.queen.outward import Outward
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.told import Told
@@ -33,7 +33,7 @@ tasks:
 
 @pytest.fixture
 async def hive(open_hive):
-    async with open_hive(told=Told([lifecycle_effect])) as opened:
+    async with open_hive(told=Told([LifecycleEffect()])) as opened:
         yield opened
 
 
@@ -197,24 +197,50 @@ script: [make]
 """
 
 
-async def test_secrets_are_filled_in_at_sending_and_shown_nowhere(open_hive, repo, receive, tmp_path):
+@asynccontextmanager
+async def with_secret(open_hive, name, value):
+    """A hive that holds one secret config."""
+    async with open_hive(told=Told([LifecycleEffect()])) as hive:
+        hive.queen.secrets = Secrets(hive.store, lambda _: Seal(b"k" * 32))
+        hive.queen._engine.secrets = hive.queen.secrets
+        await hive.queen.secrets.put(Secret(name=name), value)
+        yield hive
+
+
+async def one_run(hive):
+    async with hive.ant() as ant:
+        request = await hive.submit()
+        await ant.work(await ant.claim())
+        await hive.ended(request.id)
+    await settled(hive)
+
+
+async def test_secrets_are_filled_in_at_sending_and_shown_nowhere(open_hive, repo, receive):
     """T8: the outbox holds no value, and an answer that repeats one is masked."""
     receiver = receive()
     receiver.answers.append((400, {}, b"you said Bearer s3cr3t-of-hook, and that is wrong"))
     repo.commit({".formicary/ci.yml": SECRET.format(url=receiver.url())})
-    async with open_hive(told=Told([lifecycle_effect])) as hive:
-        hive.queen.secrets = Secrets(hive.store, lambda _: Seal(b"k" * 32))
-        hive.queen._engine.secrets = hive.queen._dispatcher.engine.secrets = hive.queen.secrets
-        await hive.queen.secrets.put(Secret(name="HookToken"), "s3cr3t-of-hook")
+    async with with_secret(open_hive, "HookToken", "s3cr3t-of-hook") as hive:
         await hive.watch(repo)
-        async with sending(hive), hive.ant() as ant:
-            request = await hive.submit()
-            await ant.work(await ant.claim())
-            await hive.ended(request.id)
-            await settled(hive)
+        async with sending(hive):
+            await one_run(hive)
         (dead,) = hive.store.read().outbox(dead=True).records
         assert dead.error == "`127.0.0.1` answers 400 Bad Request: you said Bearer ***, and that is wrong"
     assert {call.headers["Authorization"] for call in receiver.calls} == {"Bearer s3cr3t-of-hook"}
+
+
+async def test_a_url_may_be_a_secret_as_a_whole(open_hive, repo, receive):
+    """Loading knows nothing of it; the first event is sent all the same, and in its order."""
+    receiver = receive()
+    repo.commit({".formicary/ci.yml": "job_type: ci\nscript: [make]\nwebhook: {url: '{{ HookUrl }}'}\n"})
+    async with with_secret(open_hive, "HookUrl", receiver.url()) as hive:
+        await hive.watch(repo)
+        async with sending(hive):
+            await one_run(hive)
+        assert hive.store.read().outbox().total_records == 0
+    events = [json.loads(call.body) for call in receiver.calls]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert (events[0]["state"], events[-1]["state"]) == ("PENDING", "COMPLETED")
 
 
 async def test_a_secret_parameter_is_gone_at_the_end_and_that_is_said(hive, repo, receive):

@@ -6,13 +6,16 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
+from formicary.runner.core.records import Secret
 from formicary.runner.core.states import State
 from formicary.runner.publish.messages import Mail, MessagePublisher, Ways
 from formicary.runner.publish.outbox import Outbox
 from formicary.runner.queen.breakage import Composer, _duration
 from formicary.runner.queen.notices import NotifyEffect, NotifyPublisher, wants
 from formicary.runner.queen.outward import Outward
+from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.told import Told
+from formicary.runner.store.seal import Seal
 
 JOB = """\
 job_type: ci
@@ -182,6 +185,23 @@ async def test_recipients_are_rendered_with_the_requests_names(hive, repo, mails
     async with mails() as letters:
         await run(hive, 0, params={"Who": "ada"})
     assert [letter["To"] for letter in letters] == ["ada@example.org"]
+
+
+async def test_a_recipient_may_be_a_secret(hive, repo, mails):
+    """Nobody knows him before; and he is told of the end of a branch's run, whose own file names nobody."""
+    hive.queen.secrets = hive.queen._engine.secrets = Secrets(hive.store, lambda _: Seal(b"k" * 32))
+    await hive.queen.secrets.put(Secret(name="Boss"), "boss@example.org")
+    text = "job_type: ci\nscript: [make]\n"
+    repo.commit({".formicary/ci.yml": f"{text}notify: {{email: {{recipients: ['{{{{ Boss }}}}']}}}}\n"})
+    await hive.watch(repo)
+    repo.git("checkout", "-q", "-b", "quiet")
+    repo.commit({".formicary/ci.yml": text})
+    await hive.reconciler.sync(hive.store.read().repositories()[0].id)
+    async with mails() as letters:
+        await run(hive, 0)
+        await run(hive, 0, ref="refs/heads/quiet")
+    assert [letter["To"] for letter in letters] == ["boss@example.org"] * 2
+    assert hive.store.read().outbox().total_records == 0
 
 
 async def test_a_job_that_cannot_be_read_tells_those_who_are_named_plainly(hive, repo, mails):
