@@ -60,7 +60,7 @@ def _with_settings(base: Repository, one: RepositorySettings, address: Address |
     update: dict[str, object] = {
         "visibility": one.visibility,
         "pinned": bool(one.branch),
-        "forge": one.forge or (address.forge if address else ""),
+        "forge": {"": address.forge if address else "", "none": ""}.get(one.forge, one.forge),
         "api_url": one.api_url,
         "poll": one.poll,
         "fork_policy": one.fork_policy,

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from formicary.cli.repository import RepositorySettings
 from formicary.cli.settings import read_settings
+from formicary.cli.watching import _with_settings
 from formicary.runner.core.errors import SetupError
+from formicary.runner.core.records import Repository
+from formicary.runner.git.address import parse
 
 
 def read(tmp_path, text):
@@ -64,3 +68,20 @@ def test_a_relative_work_folder_is_where_the_person_stands(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     found = read_settings({"data": tmp_path / "data", "work": Path("here")}, environment={}, folder=tmp_path)
     assert found.work_folder == tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("said", "forge", "slug"),
+    [
+        ({"url": "https://github.com/acme/hill.git"}, "github", "acme/hill"),
+        ({"url": "https://github.com/acme/hill.git", "forge": "none"}, "", ""),
+        ({"url": "https://git.example.org/acme/hill.git"}, "", ""),
+        ({"url": "https://git.example.org/acme/hill.git", "forge": "github"}, "github", "acme/hill"),
+        ({"path": "/srv/hill", "forge": "github", "slug": "acme/hill"}, "github", "acme/hill"),
+    ],
+)
+def test_the_forge_is_said_or_found_out(said, forge, slug):
+    """A repository that is only read may be watched as plain git."""
+    one = RepositorySettings.model_validate(said)
+    found = _with_settings(Repository(id=0, name="hill", path="x"), one, parse(one.url) if one.url else None)
+    assert (found.forge, found.slug) == (forge, slug)
