@@ -47,7 +47,6 @@ def test_a_good_job_has_no_errors():
         (
             [task("build", fail="RESTART_JOB")],
             ("build", "on_failed", "RESTART_JOB"),
-            "is not supported by this version",
         ),
         ([task("build"), task("build")], ("build", "task_type", "build"), "two tasks are called `build`"),
         ([task("FATAL")], ("FATAL", "task_type", "FATAL"), "call the task something else"),
