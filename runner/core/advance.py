@@ -157,7 +157,7 @@ def rest(course: Course) -> None:
     wait = {"RESTART_JOB": job.retry.delay, "PAUSE_JOB": job.pause_time}.get(word)
     at = None if wait is None else course.now + wait
     state = State.PENDING if word == "RESTART_JOB" else State.PAUSED
-    course.turn(state, retry_at=at, resting_since=course.now, rested=course.execution.rested + 1)
+    course.turn(state, retry_at=at, resting_since=course.now, rested=course.execution.rested + 1, held=None)
     if at is not None:
         course.wake(at, RetryDue())
 
@@ -197,6 +197,7 @@ def _try_again(course: Course) -> bool:
     wait = outcomes.delay(retry, tried + 1, course.seed, str(execution.id))
     course.turn(State.PENDING, retry_at=course.now + wait, resting_since=course.now)
     if wait:
+        course.change(held=None)
         course.wake(course.now + wait, RetryDue())
     else:
         resume(course)

@@ -32,6 +32,16 @@ class ArtifactRef(Part):
     executable: bool = False
 
 
+class Held(Part):
+    """Units of a shared resource that a job or a task has while it runs. It is part of the execution, so it ends with
+    it. `variables`: what its properties are called in templates."""
+
+    resource_id: int
+    resource_type: str
+    value: int = 1
+    variables: Mapping[str, Value] = Field(default_factory=dict)
+
+
 class Attempt(Part):
     """A task execution: one attempt at a task. `number` counts from 1 within the execution (TaskRetry = number - 1)."""
 
@@ -51,6 +61,7 @@ class Attempt(Part):
     artifacts: tuple[ArtifactRef, ...] = ()
     warnings: tuple[str, ...] = ()
     usage: Mapping[str, float] = Field(default_factory=dict)
+    held: Held | None = None
 
 
 class TaskRun(Part):
@@ -90,6 +101,7 @@ class Execution(Part):
     `closing` = the always_run tasks are running; `fatal` = nothing new starts and nothing is retried. `rest` =
     RESTART_JOB or PAUSE_JOB was said, by a task or (PAUSE) a person: nothing new starts, and when what runs has ended
     the job rests until `retry_at`, or until somebody resumes it. `rested` counts these; `resting_since` = it does now.
+    `held` = what the whole job holds; at rest it holds nothing.
     """
 
     id: int
@@ -113,6 +125,7 @@ class Execution(Part):
     error_code: str = ""
     error_message: str = ""
     next_number: int = 1
+    held: Held | None = None
     tasks: Mapping[str, TaskRun] = Field(default_factory=dict)
 
     def attempt(self, task_execution_id: str) -> tuple[TaskRun, Attempt] | None:
@@ -130,11 +143,12 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An ant took the offer."""
+    """An ant took the offer, with the units of a resource that the task needs."""
 
     task_execution_id: str
     fence: int
     ant_id: str
+    held: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +199,13 @@ class OfferReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class Acquired:
+    """The job was admitted again, and has these units until it rests or ends."""
+
+    held: Held
+
+
+@dataclass(frozen=True, slots=True)
 class RetryDue:
     """A retry's delay is over: of `task`, or of the whole job where it is empty."""
 
@@ -224,6 +245,7 @@ Event = (
     | Finished
     | AntLost
     | OfferReturned
+    | Acquired
     | RetryDue
     | DeadlinePassed
     | CancelAsked

@@ -16,6 +16,7 @@ from formicary.runner.core.definition import TaskDefinition
 from formicary.runner.core.ending import over
 from formicary.runner.core.errors import ERR_ANT_LOST
 from formicary.runner.core.execution import (
+    Acquired,
     AntLost,
     Attempt,
     Begin,
@@ -113,11 +114,16 @@ def _cancel_asked(course: Course, event: CancelAsked) -> None:
         return
     if execution.resting_since is not None:
         awake(course)
-        course.turn(State.READY, retry_at=None)
+        course.turn(State.READY, retry_at=None, held=None)
     reason = execution.cancel_reason or f"Cancelled by {event.by}" + (f": {event.reason}" if event.reason else ".")
     course.change(cancelled=execution.cancelled + 1, cancel_reason=reason)
     halt(course)
     advance(course)
+
+
+def _acquired(course: Course, event: Acquired) -> None:
+    """It is about to go on; what follows in the same change says so."""
+    course.change(held=event.held)
 
 
 def _deadline_passed(course: Course, event: DeadlinePassed) -> None:
@@ -187,7 +193,8 @@ def _claimed(course: Course, event: Claimed) -> None:
     if found is None or found[1].state is not State.READY:
         return
     run, attempt = found
-    _note(course, run, attempt, State.STARTED, ant_id=event.ant_id, started_at=course.now)
+    held = {"held": event.held} if event.held else {}
+    _note(course, run, attempt, State.STARTED, ant_id=event.ant_id, started_at=course.now, **held)
     if course.execution.state is State.READY:
         course.turn(State.STARTED, started_at=course.execution.started_at or course.now)
 
@@ -245,6 +252,7 @@ _EVENTS: Final[Mapping[type[Any], Callable[[Course, Any], None]]] = {
     Finished: _finished,
     AntLost: _ant_lost,
     OfferReturned: _offer_returned,
+    Acquired: _acquired,
     RetryDue: _retry_due,
     DeadlinePassed: _deadline_passed,
     CancelAsked: _cancel_asked,

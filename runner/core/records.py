@@ -247,6 +247,24 @@ class Secret(Record):
     created_by: str = ""
 
 
+class JobResource(Record):
+    """A shared resource: `quota` units of it may be held at a time. `name` tells those of one type apart. `configs` are
+    its properties, which whoever holds it may have as variables; they are no secrets."""
+
+    id: int = 0
+    organization_id: str = DEFAULT_ORGANIZATION
+    resource_type: str
+    name: str = ""
+    platform: str = ""
+    tags: tuple[str, ...] = ()
+    quota: int = 1
+    description: str = ""
+    configs: Mapping[str, Value] = Field(default_factory=dict)
+    disabled: bool = False
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
 class Token(Record):
     """A bearer token; only its SHA-256 is kept. `repository_id` None = all of its organization."""
 

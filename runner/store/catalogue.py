@@ -14,6 +14,7 @@ from formicary.runner.core.records import (
     Artifact,
     Definition,
     Delivery,
+    JobResource,
     OutboxEntry,
     PullRequest,
     Record,
@@ -142,6 +143,23 @@ class CatalogueTx(SqliteReader):
 
     def delete_secret(self, secret_id: int) -> bool:
         return self._execute(SQL["delete_secret"], {"id": secret_id}).rowcount > 0
+
+    # Shared resources
+
+    def put_resource(self, resource: JobResource) -> JobResource:
+        new = changed(resource, updated_at=self.now, created_at=resource.created_at if resource.id else self.now)
+        try:
+            if new.id:
+                return self._save_by_id(rows.RESOURCE, "save_resource", new)
+            return self._add(rows.RESOURCE, "add_resource", new)
+        except sqlite3.IntegrityError as error:
+            called = f"`{resource.resource_type}`" + (f" of the name `{resource.name}`" if resource.name else "")
+            raise Conflict(
+                f"There is a resource {called} already; change that one, or give this one a name."
+            ) from error
+
+    def delete_resource(self, resource_id: int) -> bool:
+        return self._execute(SQL["delete_resource"], {"id": resource_id}).rowcount > 0
 
     # Tokens
 

@@ -351,6 +351,26 @@ INSERT OR REPLACE INTO pull_requests ({pull_request.columns}) VALUES ({pull_requ
 SELECT {delivery.columns} FROM deliveries WHERE repository_id = :repository_id AND verdict = 'accepted'
 ORDER BY id LIMIT 10000
 
+-- name: resources
+-- Every shared resource of all organizations.
+SELECT {resource.columns} FROM resources ORDER BY id LIMIT 10000
+
+-- name: resource
+-- One shared resource.
+SELECT {resource.columns} FROM resources WHERE id = :id
+
+-- name: add_resource
+-- A new shared resource.
+INSERT INTO resources ({resource.columns_but_id}) VALUES ({resource.values_but_id}) RETURNING id
+
+-- name: save_resource
+-- A shared resource as it is now.
+UPDATE resources SET {resource.assignments} WHERE id = :id
+
+-- name: delete_resource
+-- A shared resource is gone.
+DELETE FROM resources WHERE id = :id
+
 -- name: secret_heads
 -- Every secret of an organization, without its value.
 SELECT {secret.columns} FROM secrets WHERE organization_id = :organization_id ORDER BY id LIMIT 10000

@@ -18,6 +18,7 @@ from formicary.runner.core.records import (
     Definition,
     Delivery,
     JobRequest,
+    JobResource,
     Lease,
     OutboxEntry,
     Page,
@@ -278,6 +279,12 @@ class SqliteReader:
 
     def pull_request(self, repository_id: int, number: int) -> PullRequest | None:
         return self._one(rows.PULL_REQUEST, "pull_request", {"repository_id": repository_id, "number": number})
+
+    def resources(self) -> list[JobResource]:
+        return self._many(rows.RESOURCE, "resources", {})
+
+    def resource(self, resource_id: int) -> JobResource | None:
+        return self._one(rows.RESOURCE, "resource", {"id": resource_id})
 
     def secrets(self, organization_id: str = DEFAULT_ORGANIZATION) -> list[Secret]:
         return self._many(rows.SECRET, "secret_heads", {"organization_id": organization_id})

@@ -16,6 +16,7 @@ from formicary.runner.core.records import (
     Definition,
     Delivery,
     JobRequest,
+    JobResource,
     Lease,
     NewRequest,
     OutboxEntry,
@@ -146,5 +147,6 @@ DELIVERY: Final = Shape(Delivery)
 DELIVERY_HEAD: Final = Shape(Delivery, body="")
 PULL_REQUEST: Final = Shape(PullRequest)
 SECRET: Final = Shape(Secret)
+RESOURCE: Final = Shape(JobResource)
 TOKEN: Final = Shape(Token)
 OUTBOX: Final = Shape(OutboxEntry)

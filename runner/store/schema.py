@@ -77,7 +77,13 @@ def _dialects(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 9
+@MIGRATIONS(name="10 shared resources")
+def _resources(db: Database) -> None:
+    for statement in _statements("schema_10.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 10
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

@@ -48,6 +48,7 @@ def _filled(text: str) -> str:
         delivery_head=rows.DELIVERY_HEAD,
         pull_request=rows.PULL_REQUEST,
         secret=rows.SECRET,
+        resource=rows.RESOURCE,
         token=rows.TOKEN,
         outbox=rows.OUTBOX,
         live_states=", ".join(f"'{state}'" for state in State if state not in TERMINAL),

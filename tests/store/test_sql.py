@@ -69,6 +69,7 @@ SMALL = {
     "leases",
     "secrets",
     "repositories",
+    "resources",
     "definitions",
     "tokens",
     "ended",
