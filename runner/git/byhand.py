@@ -3,9 +3,9 @@
     python -m formicary.runner.git.byhand ls-remote (--symref | --heads --tags) -- URL
     python -m formicary.runner.git.byhand fetch [--prune] [--depth=N | --deepen=N] [--most-bytes=N] --stdin -- URL
 
-A fetch is called in the mirror. It takes git's words and answers in git's words, so that its caller need not care; other
-options are for git alone. Being a process it can be ended, and its memory is not the queen's. A token is read where git
-would read it.
+A fetch is called in the mirror. It takes git's words and answers in git's words, so that its caller need not care;
+other options are for git alone. Being a process it can be ended, and its memory is not the queen's. A token is read
+where git would read it.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ WHOLE: Final = 0x7FFFFFFF
 """git's own number for all of it."""
 FEW_REFS: Final = 200
 """Up to so many refs are asked for by name; where more have moved, all are."""
+MOST_CALLS: Final = 60
+"""In search of the refs that git refuses; about ten of thousands are found."""
 LISTINGS: Final = 8
 FETCHES: Final = 3
 MANY_PACKS: Final = 40
@@ -273,26 +275,27 @@ class Mirrors:
         except Failed as failed:
             if failed.kind == complaint.NO_SHALLOW:
                 await remote.fetch(path, refspecs, prune=refspecs is EVERYTHING, most_bytes=self._most_bytes)
-            elif failed.kind in (complaint.CONTENT, complaint.NO_REF) and 1 < len(moved) <= FEW_REFS:
-                await self._one_by_one(mirror, remote, moved, depth)
-            elif failed.kind == complaint.NO_REF:
-                raise RepositoryUnavailable(f"{remote.address.url} changed while it was read; it is read again.") from (
-                    failed
-                )
+            elif failed.kind in (complaint.CONTENT, complaint.NO_REF):
+                await self._fetch_apart(mirror, remote, moved, depth)
             else:
                 raise
 
-    async def _one_by_one(self, mirror: Mirror, remote: Remote, moved: Mapping[str, str], depth: int) -> None:
-        """One ref that git refuses keeps no other from being fetched (D8)."""
-        for ref, sha in moved.items():
+    async def _fetch_apart(self, mirror: Mirror, remote: Remote, moved: Mapping[str, str], depth: int) -> None:
+        """One ref that git refuses keeps no other from being fetched (D8): halves of halves, until it is found."""
+        waiting, calls = [list(moved)], 0
+        while waiting:
+            some, calls = waiting.pop(), calls + 1
             try:
-                await remote.fetch(mirror.bare.path, [f"+{ref}:{ref}"], depth=depth, most_bytes=self._most_bytes)
+                named = [f"+{ref}:{ref}" for ref in some]
+                await remote.fetch(mirror.bare.path, named, depth=depth, most_bytes=self._most_bytes)
             except Failed as failed:
-                if failed.kind == complaint.CONTENT:
-                    mirror.refused[ref] = (sha, f"{ref} is left out: {failed}")
-                elif failed.kind != complaint.NO_REF:
+                if failed.kind not in (complaint.CONTENT, complaint.NO_REF) or calls >= MOST_CALLS:
                     raise
-        if len(mirror.refused) >= len(moved):
+                if len(some) > 1:
+                    waiting += [some[len(some) // 2 :], some[: len(some) // 2]]
+                elif failed.kind == complaint.CONTENT:
+                    mirror.refused[some[0]] = (moved[some[0]], f"{some[0]} is left out: {failed}")
+        if moved and len(mirror.refused) >= len(moved):
             raise RepositoryUnavailable(next(iter(mirror.refused.values()))[1])
 
     async def _fetch_commit(self, mirror: Mirror, sha: str, depth: int) -> None:

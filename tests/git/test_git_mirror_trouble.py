@@ -199,9 +199,13 @@ async def test_a_damaged_mirror_is_made_anew(near, repo, damage):
     near.git("cat-file", "-e", f"{third}^{{tree}}")
 
 
-async def test_a_ref_that_git_refuses_keeps_no_other_from_being_fetched(near, repo):
-    """D8: one malformed object is its own ref's trouble."""
+@pytest.mark.parametrize("few", [200, 3])
+async def test_a_ref_that_git_refuses_keeps_no_other_from_being_fetched(near, repo, few, monkeypatch):
+    """D8: one malformed object is its own ref's trouble, among few refs and among many."""
+    monkeypatch.setattr(mirrors_module, "FEW_REFS", few)
     await near.refresh()
+    for number in range(10):
+        repo.branch(f"b{number}", repo.commit_tree(repo.git("rev-parse", "HEAD^{tree}"), repo.head()))
     good = repo.commit({"a": "2"})
     bad = repo.raw_tree((b"100644", b".git", repo.blob("x")))
     repo.branch("bad", repo.commit_tree(bad))

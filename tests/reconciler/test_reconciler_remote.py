@@ -7,6 +7,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from formicary.reconciler.reconciler import Watched
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import Repository
 from formicary.runner.core.states import State
@@ -187,3 +188,16 @@ async def test_a_database_from_another_folder_brings_no_mirror_along(open_hive, 
         found = await hive.reconciler.sync(repository.id)
         assert (found.state, Path(found.path).parent) == ("ok", tmp_path / "new" / "mirrors")
         assert len(hive.requests()) == 1
+
+
+def test_each_repository_has_its_own_pace(hive):
+    """D15: with jitter; longer and longer while it fails, up to five minutes or its own poll."""
+
+    def between(low, high, **state):
+        found = [hive.reconciler._delay(Watched(1, **state)) for _ in range(50)]
+        assert low <= min(found) < max(found) <= high
+
+    between(48, 72, poll=60.0)
+    between(0.8 * 3600, 1.2 * 3600)
+    between(192, 288, poll=60.0, failures=2)
+    between(240, 360, poll=60.0, failures=9)
