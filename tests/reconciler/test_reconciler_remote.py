@@ -190,7 +190,7 @@ async def test_a_database_from_another_folder_brings_no_mirror_along(open_hive, 
         assert len(hive.requests()) == 1
 
 
-def test_each_repository_has_its_own_pace(hive):
+async def test_each_repository_has_its_own_pace(hive):
     """D15: with jitter; longer and longer while it fails, up to five minutes or its own poll."""
 
     def between(low, high, **state):
