@@ -44,10 +44,6 @@ def test_a_good_job_has_no_errors():
         ([task("test", dependencies=("FATAL",))], ("test", "dependencies", "FATAL"), "is not a task of this job"),
         ([task("build", needs=("build",))], ("build", "needs", "build"), "names itself"),
         ([task("build", then="build")], ("build", "on_completed", "build"), "names itself"),
-        (
-            [task("build", fail="RESTART_JOB")],
-            ("build", "on_failed", "RESTART_JOB"),
-        ),
         ([task("build"), task("build")], ("build", "task_type", "build"), "two tasks are called `build`"),
         ([task("FATAL")], ("FATAL", "task_type", "FATAL"), "call the task something else"),
         ([task("ERR_x")], ("ERR_x", "task_type", "ERR_x"), "call the task something else"),
