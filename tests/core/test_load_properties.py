@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,19 +56,40 @@ tasks:
 - task_type: last
   script: echo {{ P }}
 """
+GO_DEFINITION = """job_type: ci
+template: go
+job_variables: {J: "{{.P}}"}
+tasks:
+{{range $i, $x := Iterate 2}}
+- task_type: t{{Add $i 1}}
+  script: [run, {{$.Safe}}]
+  variables:
+    "V": "{{$.P}}"
+    W: {{with $p := $.P}}{{$p}}{{else}}{{$.P}}{{end}}
+    X: "<{{$.J}}>"
+    "{{printf `%v` $.P}}_": 1
+  environment:
+    E: {{$.P}}
+  description: {{Unescape $.P}}
+{{end}}
+- task_type: last
+  script: echo {{.P}}
+"""
+DIALECTS = pytest.mark.parametrize("definition", [DEFINITION, GO_DEFINITION], ids=["native", "go"])
 
 
 def given_names(value, tainted=frozenset(), task=None, job=None):
     return names_for(job, built_in={}, params={"P": value, "Safe": "s"}, tainted_params=tainted, task=task)
 
 
+@DIALECTS
 @given(TEXTS)
-def test_a_text_never_changes_the_structure_and_comes_back(value):
+def test_a_text_never_changes_the_structure_and_comes_back(definition, value):
     names = given_names(value)
-    planned = plan(DEFINITION, 0, names).definition
+    planned = plan(definition, 0, names).definition
     assert [task.task_type for task in planned.tasks] == ["t1", "t2", "last"]
     own = given_names(value, task=planned.tasks[0], job=planned)
-    task = attempt(DEFINITION, 0, own, "t1")
+    task = attempt(definition, 0, own, "t1")
     found = environment(own, task)
     seen = {name: fill(text, {}) for name, text in {**found.variables, **found.files}.items()}
     assert task.script == ("run", "s")
@@ -77,25 +99,27 @@ def test_a_text_never_changes_the_structure_and_comes_back(value):
     assert len(task.variables) == 4
 
 
+@DIALECTS
 @given(VALUES)
-def test_a_value_of_any_kind_keeps_the_structure(value):
-    planned = plan(DEFINITION, 0, given_names(value)).definition
+def test_a_value_of_any_kind_keeps_the_structure(definition, value):
+    planned = plan(definition, 0, given_names(value)).definition
     assert [task.task_type for task in planned.tasks] == ["t1", "t2", "last"]
     if isinstance(value, (list, dict)):
         assert type(planned.tasks[0].variables["W"]) is type(value)
 
 
+@DIALECTS
 @given(TEXTS)
-def test_a_tainted_value_never_reaches_code(value):
+def test_a_tainted_value_never_reaches_code(definition, value):
     names = given_names(value, frozenset({"P"}))
     plain = value == "" or (
         not value.startswith("-") and all(char.isascii() and (char.isalnum() or char in "._/@:+=,%-") for char in value)
     )
-    planned = plan(DEFINITION, 0, names)
+    planned = plan(definition, 0, names)
     assert planned.tainted == {"J"}
     assert planned.definition.tasks[2].script == (f"echo {value if plain else ''}",)
     try:
-        task = attempt(DEFINITION, 0, names, "last")
+        task = attempt(definition, 0, names, "last")
     except DefinitionError as error:
         assert not plain and '"$P"' in str(error)
     else:
@@ -134,15 +158,30 @@ def test_an_outsider_s_value_changes_neither_host_nor_recipient(value):
 
 
 PIECES = [*"{}%[]:,-#&*!|>'\"\n ab1~?<", "{{ a }}", "{% if a %}", "{% endif %}"]
+GO_PIECES = [
+    *"{}[]:,-#|>'\"\n ab1.$`(",
+    "{{.a}}",
+    "{{if .a}}",
+    "{{end}}",
+    "{{- ",
+    " -}}",
+    "{{/*",
+    "*/}}",
+    "printf",
+    ":=",
+]
 
 
 @settings(max_examples=200)
-@given(st.lists(st.sampled_from(PIECES), max_size=80).map("".join))
-def test_no_text_makes_load_raise(text):
-    for each in load(f"job_type: a\n{text}", path="f"):
+@pytest.mark.parametrize(("dialect", "pieces"), [("native", PIECES), ("go", GO_PIECES)])
+@given(st.data())
+def test_no_text_makes_load_raise(dialect, pieces, data):
+    text = "".join(data.draw(st.lists(st.sampled_from(pieces), max_size=80)))
+    for each in load(f"job_type: a\n{text}", path="f", dialect=dialect):
         assert (each.definition is None) == bool(each.problems)
 
 
+@pytest.mark.parametrize("dialect", ["native", "go"])
 @given(st.text(max_size=200))
-def test_no_unicode_makes_load_raise(text):
-    assert load(text, path="f")
+def test_no_unicode_makes_load_raise(dialect, text):
+    assert load(text, path="f", dialect=dialect)

@@ -15,6 +15,8 @@ MAX_TURNS: Final = 100_000
 """Loop turns of all loops together."""
 MAX_TASKS: Final = 500
 MAX_DOCUMENTS: Final = 100
+MAX_FRAGMENTS: Final = 10
+"""What one job may include; each is as long as a file may be."""
 MAX_FAULTS: Final = 50
 """Problems told about one file; whoever has more than these has another problem."""
 MAX_TAGS: Final = 3_000

@@ -59,7 +59,7 @@ def weigh(value: Any, run: Run, offset: int) -> None:
         if isinstance(one, str):
             run.budget.produce(offset, len(one))
         elif isinstance(one, (list, dict)):
-            run.budget.spend(offset, len(one))
+            run.budget.spend(offset, 1 + 2 * len(one))
             inside.extend(one if isinstance(one, list) else (*one, *one.values()))
 
 

@@ -45,16 +45,17 @@ _EXAMPLES: Final = 'functions come first, and what is piped comes last: `{{trimP
 
 
 def _common(name: str, offset: int, arguments: Sequence[Evaluate]) -> Evaluate:
-    does = FUNCTIONS[name][0]
+    does, opens = FUNCTIONS[name][0], name not in KEEP_SECRETS
 
     def call(run: Run) -> Any:
         values = [argument(run) for argument in arguments]
-        if name not in KEEP_SECRETS and any(secret(value) for value in values[: 1 if name == "index" else None]):
+        if opens and any(map(secret, values)):
             raise Fault(
                 offset, f"`{name}` cannot look into a secret", "do this in the script, with the environment variable"
             )
         for value in values:
-            weigh(value, run, offset)
+            if not isinstance(value, int):
+                weigh(value, run, offset)
         result = _done(name, offset, does, values)
         if result is UNDEFINED and not run.missing:
             run.missing.append(text_of(values[-1])[:60] if values[-1] is not UNDEFINED else name)

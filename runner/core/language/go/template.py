@@ -111,7 +111,7 @@ class _Builder:
             if isinstance(piece, Text):
                 steps += [_text_step(self.source[low:high], low) for low, high in piece.kept]
                 continue
-            self.read += 1 + len(piece.lexemes)
+            self.read += 1 + 2 * len(piece.lexemes)
             if piece.fault is not None:
                 self.faults.append(piece.fault)
             if piece.keyword in ("else", "end"):
