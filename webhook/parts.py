@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import anyio
 from starlette.routing import BaseRoute
 
-from formicary.reconciler.explain import Explained
 from formicary.runner.artifacts import ObjectStore
 from formicary.runner.core.records import JobRequest, Repository
 from formicary.runner.queen.ask import Ask
@@ -63,6 +62,19 @@ class Queen(Protocol):
     def health(self) -> dict[str, str]: ...
 
 
+class Explained(Protocol):
+    """What one definition would do: `answer` is runs, skipped, nothing or invalid."""
+
+    @property
+    def job_type(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def answer(self) -> Literal["runs", "skipped", "nothing", "invalid"]: ...
+    @property
+    def reason(self) -> str: ...
+
+
 class Reconciler(Protocol):
     """`add` watches a repository (id 0) or takes over its new settings, SetupError where there is none; `wake` asks for
     a look soon and returns at once; `sync` looks now and returns the repository after it; `remove` watches it no
@@ -72,7 +84,9 @@ class Reconciler(Protocol):
     def wake(self, repository_id: int) -> None: ...
     async def sync(self, repository_id: int) -> Repository: ...
     async def remove(self, repository_id: int) -> None: ...
-    async def explain(self, repository: Repository, ref: str, commit: str, before: str | None) -> list[Explained]: ...
+    async def explain(
+        self, repository: Repository, ref: str, commit: str, before: str | None
+    ) -> Sequence[Explained]: ...
     def looked_at(self, repository_id: int) -> float | None: ...
 
 

@@ -173,10 +173,10 @@ async def test_a_look_that_fails_in_an_unforeseen_way_ends_nothing(hive, repo, m
         one.commit({".formicary/ci.yml": ONE})
     real = hive.sources.definitions
 
-    def definitions(path, commit):
+    def definitions(path, *rest):
         if path == str(other.path):
             raise ValueError("unforeseen")
-        return real(path, commit)
+        return real(path, *rest)
 
     monkeypatch.setattr(hive.sources, "definitions", definitions)
     found = await hive.watch(other)
