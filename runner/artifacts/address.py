@@ -51,8 +51,12 @@ def address_of(text: str) -> Address:
     _refuse_keys(parts, asked)
     if unknown := sorted(asked.keys() - set(_KNOWN)):
         raise SetupError(f"`{unknown[0]}` is not known in the address of a bucket; there is {', '.join(_KNOWN)}")
-    if parts.scheme != "s3" or not _BUCKET.fullmatch(parts.netloc) or parts.fragment:
+    if parts.scheme != "s3" or not parts.netloc or parts.fragment:
         raise SetupError(f"this is not the address of a bucket; write {FORM}")
+    if not _BUCKET.fullmatch(parts.netloc):
+        raise SetupError(
+            f"no bucket can be called `{parts.netloc}`; a name has 3 to 63 small letters, digits, dots and dashes"
+        )
     endpoint = asked.get("endpoint") or AWS
     if not _ENDPOINT.fullmatch(endpoint):
         raise SetupError(f"`endpoint` is a host with or without a port, such as minio.example.org:9000, not {endpoint}")

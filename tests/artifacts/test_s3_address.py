@@ -18,9 +18,11 @@ def test_an_address():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("s3://B/x", "write s3://bucket/prefix"),
-        ("s3://a..b/x", "write s3://bucket/prefix"),
-        ("s3://10.0.0.1/x", "write s3://bucket/prefix"),
+        ("s3://B/x", "no bucket can be called `B`"),
+        ("s3://a..b/x", "no bucket can be called `a..b`"),
+        ("s3://10.0.0.1/x", "no bucket can be called `10.0.0.1`"),
+        ("s3://ci/x", "3 to 63 small letters"),
+        ("s3:///x", "write s3://bucket/prefix"),
         ("http://bucket/x", "write s3://bucket/prefix"),
         ("s3://bucket/x?zone=1", "`zone` is not known"),
         ("s3://bucket?secure=perhaps", "`secure` is true"),
