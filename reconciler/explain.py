@@ -44,7 +44,7 @@ def push(sources: Sources, repository: Repository, ref: str, commit: str, before
         found = triggers.filter_of(job, remote=pushed.remote)
         return ("runs", _wants(verdict.event, found[1], ref)) if verdict.runs and found else ("skipped", verdict.reason)
 
-    return _explained(sources.definitions(repository.path, commit), judge)
+    return _explained(sources.definitions(repository.path, commit, repository.dialect), judge)
 
 
 def pull_request(sources: Sources, repository: Repository, pull: PullRequest, action: str) -> list[Explained]:
@@ -64,7 +64,7 @@ def pull_request(sources: Sources, repository: Repository, pull: PullRequest, ac
         reason = pulls.judge(wanted, pull, files)
         return ("skipped", reason) if reason else ("runs", _wants_pull(wanted, pull))
 
-    return _explained(sources.definitions(repository.path, pull.head_commit), judge)
+    return _explained(sources.definitions(repository.path, pull.head_commit, repository.dialect), judge)
 
 
 def _explained(found: CommitDefinitions, judge: Callable[[JobDefinition], tuple[Answer, str]]) -> list[Explained]:

@@ -68,6 +68,14 @@ def looks(
     return found
 
 
+def missing_heads(sources: Sources, repository: Repository, accepted: Sequence[Delivery]) -> list[str]:
+    """The refs of heads that the deliveries tell of and that no branch has brought here. Not those of forks (T3)."""
+    git = sources.git(repository.path)
+    facts = [Fact.model_validate(delivery.fact).pull_request for delivery in accepted]
+    heads = [pull for pull in facts if pull is not None and not pull.fork and pull.head_commit]
+    return sorted({_ref(pull) for pull in heads if not git.contains(pull.head_commit)})
+
+
 def _look(
     sources: Sources,
     repository: Repository,

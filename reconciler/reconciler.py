@@ -106,7 +106,7 @@ class Reconciler:
             repository = await self._with_mirror(repository)
         else:
             await anyio.to_thread.run_sync(self._sources.git, repository.path)
-        stored = await self._store.write(lambda tx: tx.put_repository(repository))
+        stored = await self._store.write(lambda tx: tx.put_repository(_to_read_again(tx, repository)))
         self._watch(stored.id)
         self._changes.publish(Change("repository", stored.organization_id, stored.id))
         return stored
@@ -295,10 +295,21 @@ class Reconciler:
         numbers = {one.fact["pull_request"]["number"] for one in accepted if one.fact.get("pull_request")}
         if not numbers:
             return []
+        for ref in await anyio.to_thread.run_sync(pulls.missing_heads, self._sources, repository, accepted):
+            await self._fetch_head(repository, ref)
         reader = self._store.read()
         known = {number: pull for number in numbers if (pull := reader.pull_request(repository.id, number))}
         seen = reader.refs(repository.id)
         return await anyio.to_thread.run_sync(pulls.looks, self._sources, repository, accepted, known, seen)
+
+    async def _fetch_head(self, repository: Repository, ref: str) -> None:
+        """The branch may be gone by now (merged, renamed); forges keep the head. One that is gone too makes nothing."""
+        if self._mirrors is None or not repository.url:
+            return
+        try:
+            await self._mirrors.fetch_ref(repository, ref)
+        except WorldError as error:
+            log.info("%s of %s cannot be fetched: %s", ref, repository.name, error)
 
     async def _unavailable(self, watched: Watched, repository: Repository, error: str) -> None:
         watched.failures += 1
@@ -327,3 +338,11 @@ def _explain_push(
     if not at:
         raise NotFound(f"{repository.name} has no `{short(full)}`, so there is no commit to look at")
     return explain.push(sources, repository, full, at, before)
+
+
+def _to_read_again(tx: Tx, repository: Repository) -> Repository:
+    """In another dialect the same commit has other definitions: the next look reads them, wherever the head is."""
+    known = tx.repository(repository.id) if repository.id else None
+    if known is None or known.dialect == repository.dialect:
+        return repository
+    return repository.model_copy(update={"synced_commit": ""})
