@@ -72,6 +72,8 @@ def parse(source: str) -> tuple[Template | None, list[Fault]]:
     except Fault as fault:
         return None, [fault]
     except (TemplateSyntaxError, ValueError, RecursionError) as error:
+        if _GO.search(plain := _without_raw(source)):
+            return None, [_told(error, plain)]
         faults, source = _without_bad_tags(source)
         if len(faults) >= _MAX_BAD:
             return None, faults
