@@ -14,7 +14,7 @@ tasks:
     - env NEW=xyz
     - cd /
   script:
-    - {{if eq $i 0}}echo $NEW{{$i}} > out.txt{{else}}cat out.txt{{end}}
+    - {{if eq $i 0}}echo $NEW-{{$i}} > out.txt{{else}}cat out.txt{{end}}
   {{if eq $i 0}}
   artifacts: {paths: [out.txt]}
   on_completed: step-{{Add $i 1}}
@@ -44,4 +44,4 @@ def test_run_runs_it(repo, tmp_path):
     repo.commit({".formicary/old.yml": OLD})
     ran = call(repo, tmp_path, "run", "--dialect", "go")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "step-1 | xyz0" in ran.stdout
+    assert "step-1 | xyz-0" in ran.stdout
