@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from formicary.runner.core import combinations
 from formicary.runner.core import outcome as outcomes
-from formicary.runner.core.course import Course, barred, halted, live, may_start, over, stopped, why_halted
+from formicary.runner.core.course import Course, barred, halted, live, may_start, over, settle, stopped, why_halted
 from formicary.runner.core.errors import ERR_CANCELLED, ERR_EXIT_CODE, ERR_FATAL, ERR_TIMEOUT
-from formicary.runner.core.execution import DeadlinePassed, Ended, RetryDue, Stop, TaskRun, Withdraw
+from formicary.runner.core.execution import DeadlinePassed, Ended, Result, RetryDue, Stop, TaskRun, Withdraw
 from formicary.runner.core.graph import Node
-from formicary.runner.core.states import TERMINAL, State
+from formicary.runner.core.states import ACTIVE, TERMINAL, State
 
 Rest = Literal["RESTART_JOB", "PAUSE_JOB", "PAUSE"]
 
@@ -26,6 +27,7 @@ _ANEW: Final[Mapping[str, Any]] = {
     "retry_at": None,
     "polling_since": None,
     "rerun": False,
+    "combinations": None,
 }
 
 NOT_CHOSEN = "No outcome led to this task."
@@ -38,7 +40,9 @@ def advance(course: Course) -> None:
         follow(course)
         if course.execution.closing:
             _start_always(course)
-            break
+            if not course.ended:
+                break
+            continue
         if _busy(course):
             return
         if course.execution.rest:
@@ -47,7 +51,7 @@ def advance(course: Course) -> None:
             _close(course)
         elif course.execution.state is State.PENDING:
             return
-    if not any(map(live, course.tasks.values())):
+    if not any(live(course.tasks[name]) for name in course.graph.order):
         _end(course)
 
 
@@ -55,8 +59,14 @@ def follow(course: Course) -> None:
     """Let each task that ended choose, and look at everybody who may have waited for it."""
     while course.ended:
         name = course.ended.pop(0)
+        run, node = course.tasks[name], course.graph.nodes[name]
+        if node.group:
+            combinations.member_ended(course, node, run)
+            continue
+        if run.state not in TERMINAL:
+            combinations.conclude(course, run, node)
         choose(course, course.tasks[name].led_to)
-        for follower in course.graph.nodes[name].followers:
+        for follower in node.followers:
             examine(course, follower)
 
 
@@ -76,13 +86,24 @@ def examine(course: Course, name: str) -> None:
         return
     if run.chosen:
         if course.all_ended(node.needs):
-            course.start(run)
+            launch(course, run, node)
     elif node.choosers:
         if course.all_ended(node.choosers):
             _skip(course, run, node, NOT_CHOSEN)
     elif because := _blocker(course, node):
         _skip(course, run, node, f"Skipped because task `{because}` failed.", because)
     elif course.all_ended(node.needs):
+        launch(course, run, node)
+
+
+def launch(course: Course, run: TaskRun, node: Node) -> None:
+    """The task's time has come."""
+    if node.task.unwanted:
+        outcome = outcomes.conclude(node.task, Result(excepted=True))
+        _end_unrun(course, run, outcome, node.task.unwanted, excepted=outcome.state is State.SKIPPED)
+    elif node.task.matrix is not None:
+        combinations.set_off(course, run, node)
+    else:
         course.start(run)
 
 
@@ -98,7 +119,11 @@ def _skip(course: Course, run: TaskRun, node: Node, reason: str, because: str = 
     outcome = outcomes.skipped(node.task) if because else outcomes.Outcome(State.SKIPPED)
     if outcome.counts_as_completed:
         because = ""
-    course.put(run, outcome.state, reason=reason, because=because, led_to=outcome.chooses)
+    _end_unrun(course, run, outcome, reason, because=because)
+
+
+def _end_unrun(course: Course, run: TaskRun, outcome: outcomes.Outcome, reason: str, **fields: Any) -> None:
+    course.put(run, outcome.state, reason=reason, led_to=outcome.chooses, **fields)
     course.ended.append(run.name)
     if outcome.fatal:
         course.change(fatal=True)
@@ -114,6 +139,8 @@ def halt(course: Course) -> None:
         node = course.graph.nodes[run.name]
         if run.state in TERMINAL or (node.always_run and not hard):
             continue
+        if run.combinations is not None:  # it ends with the last of them
+            continue
         if run.state is State.PENDING:
             settle(course, run, reason)
         elif run.state is State.READY:
@@ -123,22 +150,12 @@ def halt(course: Course) -> None:
             course.orders.append(Stop(run.attempts[-1].id, reason))
 
 
-def settle(course: Course, run: TaskRun, reason: str, **fields: Any) -> None:
-    """End a task that does not run: cancelled; failed, if an attempt of it has failed or it asked again and again; else
-    skipped."""
-    if course.execution.cancelled:
-        state = State.CANCELLED
-    elif run.failures or run.lost:
-        state, reason = State.FAILED, run.reason or reason
-    else:
-        state = State.SKIPPED if run.polling_since is None else State.FAILED
-    course.put(run, state, reason=reason, retry_at=None, **fields)
-
-
 def bar(course: Course, word: Rest, reason: str) -> None:
     """Nothing new starts: what is offered, or would be tried again, waits for the job's next attempt."""
     course.change(rest=word, rest_reason=reason)
     for run in list(course.tasks.values()):
+        if run.combinations is not None:
+            continue
         if run.state is State.READY:
             course.orders.append(Withdraw(run.attempts[-1].id))
             course.put(run, State.PENDING, attempts=run.attempts[:-1])
@@ -156,6 +173,9 @@ def rest(course: Course) -> None:
     word, job = course.execution.rest, course.plan.definition
     wait = {"RESTART_JOB": job.retry.delay, "PAUSE_JOB": job.pause_time}.get(word)
     at = None if wait is None else course.now + wait
+    for name in course.graph.order:
+        if course.tasks[name].state in ACTIVE:  # a matrix task, of which some are done
+            course.put(course.tasks[name], State.PENDING)
     state = State.PENDING if word == "RESTART_JOB" else State.PAUSED
     course.turn(state, retry_at=at, resting_since=course.now, rested=course.execution.rested + 1, held=None)
     if at is not None:
@@ -165,7 +185,8 @@ def rest(course: Course) -> None:
 def _busy(course: Course) -> bool:
     """Whether anything is still to come before the end. Once halted, always_run tasks lead to each other only."""
     nodes, free = course.graph.nodes, halted(course.execution)
-    return any(live(run) and not (free and nodes[run.name].always_run) for run in course.tasks.values())
+    tasks = course.tasks
+    return any(live(tasks[name]) and not (free and nodes[name].always_run) for name in course.graph.order)
 
 
 def _close(course: Course) -> None:
@@ -177,15 +198,19 @@ def _close(course: Course) -> None:
 
 def _start_always(course: Course) -> None:
     """In graph order: each as soon as nothing that comes before it is still to run."""
-    tasks, nodes = course.tasks, course.graph.nodes
+    nodes = course.graph.nodes
+    for name in course.graph.always:
+        if _under_way(course.tasks[name]):
+            combinations.release(course, nodes[name], anew=True)
+    tasks = course.tasks
     waiting = [name for name in course.graph.always if tasks[name].state is State.PENDING]
     if not waiting:
         return
-    to_come = sum(node.bit for name, node in nodes.items() if live(tasks[name]) or name in waiting)
+    to_come = sum(nodes[name].bit for name in course.graph.order if live(tasks[name]) or name in waiting)
     for name in waiting:
         run, node = tasks[name], nodes[name]
         if run.retry_at is None and not node.ancestors & to_come and may_start(course.execution, node):
-            course.start(run)
+            launch(course, run, node)
 
 
 def _try_again(course: Course) -> bool:
@@ -211,8 +236,8 @@ def resume(course: Course) -> None:
     number = course.execution.job_retry + 1
     course.turn(State.READY, job_retry=number, retry_at=None)
     limit = course.plan.definition.hard_reset_after_retries
-    for run in list(course.tasks.values()):
-        hard = 0 < limit <= number
+    hard = 0 < limit <= number
+    for run in sorted(course.tasks.values(), key=lambda run: bool(run.matrix_of)):  # those first that count others
         if hard or not outcomes.kept(course.graph.nodes[run.name].task, run):
             course.put(run, State.PENDING, **_ANEW)
     set_out(course)
@@ -233,7 +258,14 @@ def set_out(course: Course) -> None:
     for name in course.graph.order:
         choose(course, course.tasks[name].led_to)
     for name in course.graph.order:
+        if _under_way(course.tasks[name]):
+            combinations.release(course, course.graph.nodes[name], anew=True)
         examine(course, name)
+
+
+def _under_way(run: TaskRun) -> bool:
+    """Whether this is a matrix task of which not all combinations have ended."""
+    return run.combinations is not None and run.state in ACTIVE
 
 
 def _end(course: Course) -> None:

@@ -6,7 +6,7 @@ and so through the table.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from formicary.runner.core import outcome as outcomes
 from formicary.runner.core.errors import ERR_FATAL
@@ -56,10 +56,41 @@ class Course:
     def put(self, run: TaskRun, state: State, **fields: Any) -> TaskRun:
         """Change a task's state; gives the changed task."""
         fields["state"] = move(TASK_TRANSITIONS, run.state, state)
+        new = self._keep(run.model_copy(update=fields))
+        if new.matrix_of:
+            self._count_member(run, new)
+        return new
+
+    def add(self, run: TaskRun) -> None:
+        """A combination that was not there before."""
+        self._keep(run)
+
+    def _keep(self, run: TaskRun) -> TaskRun:
         if self._own is None:
             self.tasks = self._own = dict(self.tasks)
-        new = self._own[run.name] = run.model_copy(update=fields)
-        return new
+        self._own[run.name] = run
+        return run
+
+    def count(self, name: str, **fields: Any) -> TaskRun:
+        """Change how the combinations of a matrix task stand."""
+        run = self.tasks[name]
+        whole = run.combinations
+        return self._keep(run.model_copy(update={"combinations": whole and whole.model_copy(update=fields)}))
+
+    def _count_member(self, old: TaskRun, new: TaskRun) -> None:
+        """A combination has moved: the counts of its task, and the state that the foremost has come to."""
+        group = self.tasks[new.matrix_of]
+        whole = group.combinations
+        if whole is None or group.state in TERMINAL:
+            return
+        left = whole.left - (new.state in TERMINAL) + (old.state in TERMINAL)
+        busy = whole.busy + live(new) - live(old)
+        if (left, busy) != (whole.left, whole.busy):
+            group = self.count(group.name, left=left, busy=busy)
+        if _FOREMOST.get(group.state) is new.state:
+            self.put(group, new.state)
+        if not left and whole.left:
+            self.ended.append(group.name)
 
     def wake(self, at: float, event: RetryDue | DeadlinePassed) -> None:
         self.orders.append(WakeAt(self.execution.id, at, event))
@@ -83,6 +114,7 @@ class Course:
 
     def _offer(self, name: str, number: int) -> Attempt:
         fence = self.next_number
+        self.execution.placed(f"{self.execution.id}-{fence}", name)
         attempt = Attempt(id=f"{self.execution.id}-{fence}", number=number, fence=fence, ready_at=self.now)
         self.next_number = fence + 1
         self.orders.append(Offer(self.execution.id, name, attempt.id, fence))
@@ -103,6 +135,22 @@ class Course:
         return min(bad, key=_rank) if bad else None
 
 
+#: what a matrix task's state becomes when one of its combinations comes so far
+_FOREMOST: Final = {State.READY: State.STARTED, State.STARTED: State.EXECUTING}
+
+
+def settle(course: Course, run: TaskRun, reason: str, **fields: Any) -> None:
+    """End a task that does not run: cancelled; failed, if an attempt of it has failed or it asked again and again; else
+    skipped."""
+    if course.execution.cancelled:
+        state = State.CANCELLED
+    elif run.failures or run.lost:
+        state, reason = State.FAILED, run.reason or reason
+    else:
+        state = State.SKIPPED if run.polling_since is None else State.FAILED
+    course.put(run, state, reason=reason, retry_at=None, **fields)
+
+
 def _rank(run: TaskRun) -> tuple[bool, float, int]:
     last = run.last
     if last is None:
@@ -111,7 +159,9 @@ def _rank(run: TaskRun) -> tuple[bool, float, int]:
 
 
 def live(run: TaskRun) -> bool:
-    """Runs, is offered, or will be tried again."""
+    """Runs, is offered, or will be tried again; a matrix task, if any of its combinations is."""
+    if run.combinations is not None:
+        return run.combinations.busy > 0
     return run.retry_at is not None or run.state in ACTIVE
 
 
@@ -132,15 +182,33 @@ def over(execution: Execution) -> bool:
 
 def stopped(execution: Execution, node: Node) -> bool:
     """Whether a running attempt at this task is told to end. FATAL lets it finish; always_run tasks are spared."""
+    if spoilt(execution, node):
+        return True
     if execution.cancelled or execution.timed_out:
         return not node.always_run or over(execution)
     return False
 
 
+def spoilt(execution: Execution, node: Node) -> str:
+    """The combination whose failure has stopped this one (fail_fast)."""
+    group = execution.tasks.get(node.group) if node.group else None
+    return group.combinations.spoilt if group and group.combinations else ""
+
+
 def may_start(execution: Execution, node: Node) -> bool:
-    if barred(execution):
+    if barred(execution) or spoilt(execution, node):
         return False
     return not halted(execution) or (node.always_run and not over(execution))
+
+
+def why_stopped(course: Course, node: Node) -> str:
+    """Why a running attempt at this task is told to end, or may not begin again."""
+    failed = "" if halted(course.execution) else spoilt(course.execution, node)
+    return fail_fast(failed) if failed else why_halted(course)
+
+
+def fail_fast(failed: str) -> str:
+    return f"Task `{failed}` failed, and its matrix is fail_fast."
 
 
 def why_halted(course: Course) -> str:

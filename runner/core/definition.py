@@ -270,8 +270,37 @@ TASK_KEYS_NOT_YET: Final = frozenset(
 CHECKOUT_KEYS_NOT_YET: Final = frozenset({"submodules", "lfs", "ref"})
 
 
+class Combination(Shape):
+    """One of a matrix's: the variables of its run. `label` names it: `python=3.12, os=linux`. `variant`: which of the
+    task's `variants` it follows."""
+
+    label: str
+    values: Mapping[str, Value]
+    variant: int = 0
+
+
+class Matrix(Shape):
+    """The runs of one task, in order. `max_parallel` 0: as many as `combinations.MOST_AT_ONCE`."""
+
+    combinations: tuple[Combination, ...] = ()
+    max_parallel: int = 0
+    fail_fast: bool = False
+    names: tuple[str, ...] = ()
+    """Every variable of any combination."""
+    tainted: tuple[str, ...] = ()
+    """Those of `names` whose values outsiders had a hand in."""
+
+
+class WhenFilter(Shape):
+    """The key `when`: globs as in .gitignore; empty means every one. All that are given must match."""
+
+    branch: tuple[str, ...] = ()
+    event: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+
+
 class TaskDefinition(Shape):
-    """One task. `except_` and `when` hold rendered text or globs; scripts are lists of items."""
+    """One task. `except_` holds rendered text; scripts are lists of items."""
 
     task_type: str
     description: str = ""
@@ -281,7 +310,13 @@ class TaskDefinition(Shape):
     on_exit_code: Mapping[str, Target] = Field(default_factory=dict)
     needs: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
+    matrix: Matrix | None = None
+    variants: tuple[TaskDefinition, ...] = ()
+    """What its combinations follow, where their variables shape more than what each attempt renders anew."""
     except_: str = ""
+    when: WhenFilter | None = None
+    unwanted: str = ""
+    """Why this execution passes it by, known when it was planned: SKIPPED, and counts as completed."""
     before_script: tuple[str, ...] = ()
     script: tuple[str, ...] = ()
     after_script: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import Final
 
 from formicary.runner.core import outcome as outcomes
 from formicary.runner.core.advance import advance, bar, halt
-from formicary.runner.core.course import Course, halted, may_start, stopped, why_halted
+from formicary.runner.core.course import Course, halted, may_start, stopped, why_stopped
 from formicary.runner.core.errors import ERR_CANCELLED, ERR_EXIT_CODE, ERR_RESTARTS, ERR_TIMEOUT
 from formicary.runner.core.execution import Attempt, Forget, Result, RetryDue, TaskRun
 from formicary.runner.core.graph import Node
@@ -105,8 +105,9 @@ def _repeat(course: Course, run: TaskRun, attempt: Attempt, result: Result, wait
 
 
 def _end_stopped(course: Course, run: TaskRun, attempt: Attempt, result: Result) -> None:
-    cancelled, reason = course.execution.cancelled, why_halted(course)
-    state, code = (State.CANCELLED, ERR_CANCELLED) if cancelled else (State.FAILED, ERR_TIMEOUT)
+    execution, reason = course.execution, why_stopped(course, course.graph.nodes[run.name])
+    late = execution.timed_out and not execution.cancelled
+    state, code = (State.FAILED, ERR_TIMEOUT) if late else (State.CANCELLED, ERR_CANCELLED)
     attempts = _with_result(course, run, attempt, result, state, code, reason)
     course.put(run, state, attempts=attempts, reason=reason)
     course.ended.append(run.name)

@@ -5,11 +5,13 @@ Shapes only; `plan.decide` moves them. Times are seconds since the epoch. An exe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, compress
+from operator import is_not
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from formicary.runner.core.definition import JobDefinition, Value
 from formicary.runner.core.states import State
@@ -64,8 +66,25 @@ class Attempt(Part):
     held: Held | None = None
 
 
+class Combinations(Part):
+    """How the combinations of a matrix task stand, once it has begun: `left` have not ended; `busy` of these are
+    offered, run, or are tried again later; all before number `next` have had their turn. `spoilt` = the one whose
+    failure stopped the others (fail_fast). At the end `worst` = the one that decided; `waived` = what failed may fail.
+    """
+
+    size: int
+    left: int
+    busy: int = 0
+    next: int = 0
+    spoilt: str = ""
+    worst: str = ""
+    waived: bool = False
+
+
 class TaskRun(Part):
-    """A task within an execution. `reason` says why it was skipped or what its state means, as a sentence.
+    """A task within an execution; or one combination of a matrix task, named `test (python=3.12)`, with `matrix_of` =
+    the task. The matrix task itself has no attempts. `reason` says why it was skipped or what its state means, as a
+    sentence.
 
     `polling_since`: when the first attempt of a task that polls (EXECUTING) was offered. `rerun`: it asked for another
     attempt of the whole job, and runs again in it even if it completed.
@@ -87,11 +106,22 @@ class TaskRun(Part):
     retry_at: float | None = None
     polling_since: float | None = None
     rerun: bool = False
+    matrix_of: str = ""
+    combinations: Combinations | None = None
     attempts: tuple[Attempt, ...] = ()
 
     @property
     def last(self) -> Attempt | None:
         return self.attempts[-1] if self.attempts else None
+
+
+class _Places(dict[str, str]):
+    """Which task an attempt is of, as far as that has been asked: it says nothing that the execution does not."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Execution(Part):
@@ -128,12 +158,33 @@ class Execution(Part):
     held: Held | None = None
     tasks: Mapping[str, TaskRun] = Field(default_factory=dict)
 
+    _places: _Places = PrivateAttr(default_factory=_Places)
+
     def attempt(self, task_execution_id: str) -> tuple[TaskRun, Attempt] | None:
+        run = self.tasks.get(self._places.get(task_execution_id, ""))
+        found = _attempt(run, task_execution_id) if run is not None else None
+        if run is not None and found is not None:
+            return run, found
         for run in self.tasks.values():
-            for attempt in reversed(run.attempts):
-                if attempt.id == task_execution_id:
-                    return run, attempt
+            if (found := _attempt(run, task_execution_id)) is not None:
+                self.placed(task_execution_id, run.name)
+                return run, found
         return None
+
+    def placed(self, task_execution_id: str, task: str) -> None:
+        """Where to look first when this attempt is asked for, of this execution and of those that follow it."""
+        self._places[task_execution_id] = task
+
+    def changed_since(self, before: Execution | None) -> Iterator[TaskRun]:
+        """The tasks that are not as they were in `before`, an earlier moment of this execution."""
+        if before is None:
+            return iter(self.tasks.values())
+        old, new = tuple(before.tasks.values()), tuple(self.tasks.values())
+        return chain(compress(new, map(is_not, new, old)), new[len(old) :])
+
+
+def _attempt(run: TaskRun, task_execution_id: str) -> Attempt | None:
+    return next((attempt for attempt in reversed(run.attempts) if attempt.id == task_execution_id), None)
 
 
 @dataclass(frozen=True, slots=True)

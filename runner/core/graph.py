@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
 
-from formicary.runner.core.definition import WORDS, JobDefinition, Target, TaskDefinition
+from formicary.runner.core.definition import WORDS, Combination, JobDefinition, Target, TaskDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,10 @@ class Edge:
 @dataclass(frozen=True, slots=True)
 class Node:
     """A task in the graph. `needs` are those of its needs and dependencies that exist; `choosers` the tasks with a
-    transition to it; `followers` whoever may move when it ends. `bit` and `ancestors` are masks (bit = its own)."""
+    transition to it; `followers` whoever may move when it ends. `bit` and `ancestors` are masks (bit = its own).
+
+    A matrix task has `members`, the names of its combinations' runs; each of these is a node too, of `group`, with the
+    `combination`, and without edges: whoever names the task means all of them."""
 
     task: TaskDefinition
     needs: tuple[str, ...]
@@ -58,6 +61,9 @@ class Node:
     followers: tuple[str, ...]
     bit: int
     ancestors: int
+    members: tuple[str, ...] = ()
+    group: str = ""
+    combination: Combination | None = None
 
     @property
     def always_run(self) -> bool:
@@ -67,7 +73,7 @@ class Node:
 @dataclass(frozen=True, slots=True)
 class Graph:
     """A definition's graph, compiled. `order` is topological; `roots` start at once; `always` are the always_run tasks
-    in that order. Names that do not exist are left out (`check` has said so)."""
+    in that order. Names that do not exist are left out (`check` has said so). Combinations are among `nodes` alone."""
 
     nodes: Mapping[str, Node]
     order: tuple[str, ...]
@@ -107,8 +113,25 @@ def _compiled(key: _Same) -> Graph:
         name: Node(tasks[name], needs[name], choosers[name], followers[name], masks[name][0], masks[name][1])
         for name in order
     }
+    for name in order:
+        if tasks[name].matrix is not None:
+            members = {node.task.task_type: node for node in _members(tasks[name])}
+            nodes[name] = replace(nodes[name], members=tuple(members))
+            nodes |= members
     roots = tuple(name for name in order if not (needs[name] or choosers[name] or tasks[name].always_run))
     return Graph(nodes, order, roots, tuple(name for name in order if tasks[name].always_run))
+
+
+def run_name(task: TaskDefinition, combination: Combination) -> str:
+    return f"{task.task_type} ({combination.label})"
+
+
+def _members(task: TaskDefinition) -> Iterator[Node]:
+    """A node for each combination, with the task as this one runs it."""
+    for one in task.matrix.combinations if task.matrix else ():
+        shape = task.variants[one.variant] if task.variants else task
+        own = {"task_type": run_name(task, one), "matrix": None, "variants": ()}
+        yield Node(shape.model_copy(update=own), (), (), (), 0, 0, (), task.task_type, one)
 
 
 def transitions(task: TaskDefinition) -> Iterator[tuple[str, Target]]:
@@ -190,6 +213,7 @@ def check(definition: JobDefinition) -> list[GraphError]:
     for task in definition.tasks:
         errors += _name_errors(task, names)
         names[task.task_type] = None
+    errors += _names_of_runs(definition.tasks, names)
     for task in definition.tasks:
         errors += _target_errors(task, names)
     edges = [edge for edge in _edges(definition.tasks) if edge.before in names and edge.after in names]
@@ -203,6 +227,14 @@ def _name_errors(task: TaskDefinition, names: Mapping[str, None]) -> Iterator[Gr
     if name in WORDS or name.startswith("ERR_"):
         message = f"`{name}` is a word that transitions use and cannot be a task's name; call the task something else"
         yield GraphError(message, name, "task_type", name)
+
+
+def _names_of_runs(tasks: Iterable[TaskDefinition], names: Mapping[str, None]) -> Iterator[GraphError]:
+    for task in tasks:
+        for one in task.matrix.combinations if task.matrix else ():
+            if (name := run_name(task, one)) in names:
+                message = f"a combination of `{task.task_type}` would be called `{name}`, as another task is; rename it"
+                yield GraphError(message, name, "task_type", name)
 
 
 def _target_errors(task: TaskDefinition, names: Mapping[str, None]) -> Iterator[GraphError]:

@@ -150,6 +150,8 @@ def _apply(outcome: Outcome, word: str) -> None:
 
 def forgiven(task: TaskDefinition, run: TaskRun) -> bool:
     """Whether a FAILED task leaves the job its success. FATAL is never forgiven."""
+    if run.combinations is not None:
+        return run.combinations.waived
     last = run.last
     if last is None:
         return task.forgives(None)

@@ -6,13 +6,12 @@ nothing: the same object comes back, with no orders.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from formicary.runner.core import outcome as outcomes
-from formicary.runner.core.advance import advance, awake, bar, halt, resume, set_out, settle, unbar
-from formicary.runner.core.course import Course, barred, halted, may_start, stopped, why_halted
-from formicary.runner.core.definition import TaskDefinition
+from formicary.runner.core.advance import advance, awake, bar, halt, resume, set_out, unbar
+from formicary.runner.core.course import Course, barred, halted, may_start, settle, stopped, why_stopped
 from formicary.runner.core.ending import over
 from formicary.runner.core.errors import ERR_ANT_LOST
 from formicary.runner.core.execution import (
@@ -40,26 +39,33 @@ from formicary.runner.core.execution import (
     TaskRun,
     WakeAt,
 )
-from formicary.runner.core.graph import Graph
+from formicary.runner.core.graph import Graph, Node
 from formicary.runner.core.states import ACTIVE, LEASED, TASK_TRANSITIONS, TERMINAL, State, move
 
 
 def begin(execution_id: int, request_id: int, plan: Plan, now: float, previous: Execution | None = None) -> Execution:
     """A new execution of the plan, before its `Begin`. Tasks that `previous` has completed are kept as they are, with
     their outputs and artifacts; always_run tasks run again."""
+    graph, before = Graph.of(plan.definition), previous.tasks if previous else {}
     return Execution(
         id=execution_id,
         request_id=request_id,
         created_at=now,
-        tasks={task.task_type: _first(task, previous) for task in plan.definition.tasks},
+        tasks={run.name: run for task in plan.definition.tasks for run in _first(graph, task.task_type, before)},
     )
 
 
-def _first(task: TaskDefinition, previous: Execution | None) -> TaskRun:
-    run = previous.tasks.get(task.task_type) if previous else None
-    if run is not None and not task.always_run and outcomes.kept(task, run):
-        return run
-    return TaskRun(name=task.task_type)
+def _first(graph: Graph, name: str, before: Mapping[str, TaskRun]) -> Iterator[TaskRun]:
+    """How the task begins; with it, of a matrix, the combinations that are kept: all of them, or it is to run again."""
+    node = graph.nodes[name]
+    kept = [run for each in (name, *node.members) if (run := _kept(graph.nodes[each], before.get(each)))]
+    whole = kept[0] if len(kept) == 1 + len(node.members) else TaskRun(name=name)
+    yield whole
+    yield from (run for run in kept if run.matrix_of)
+
+
+def _kept(node: Node, run: TaskRun | None) -> TaskRun | None:
+    return run if run is not None and not node.always_run and outcomes.kept(node.task, run) else None
 
 
 def decide(
@@ -82,13 +88,15 @@ def outstanding(execution: Execution, plan: Plan, now: float) -> tuple[Order, ..
         return (Ended(execution.id, execution.state),)
     nodes, orders = Graph.of(plan.definition).nodes, list[Order]()
     for run in execution.tasks.values():
+        if run.combinations is not None:
+            continue
         if run.state is State.READY:
             last = run.attempts[-1]
             orders.append(Offer(execution.id, run.name, last.id, last.fence))
         elif run.retry_at is not None:
             orders.append(WakeAt(execution.id, max(run.retry_at, now), RetryDue(run.name)))
         elif run.state in LEASED and stopped(execution, nodes[run.name]):
-            orders.append(Stop(run.attempts[-1].id, why_halted(Course(execution, plan, now, 0))))
+            orders.append(Stop(run.attempts[-1].id, why_stopped(Course(execution, plan, now, 0), nodes[run.name])))
     if execution.retry_at is not None:
         orders.append(WakeAt(execution.id, max(execution.retry_at, now), RetryDue()))
     elif execution.deadline is not None and execution.resting_since is None:
@@ -180,12 +188,11 @@ def _resume_asked(course: Course, event: ResumeAsked) -> None:
 
 def _newest(course: Course, task_execution_id: str, fence: int) -> tuple[TaskRun, Attempt] | None:
     """The task whose newest attempt this is, if it has not ended."""
-    for run in course.tasks.values():
-        if run.state in ACTIVE:
-            last = run.attempts[-1]
-            if last.id == task_execution_id:
-                return (run, last) if last.fence == fence else None
-    return None
+    found = course.execution.attempt(task_execution_id)
+    if found is None or found[0].state not in ACTIVE:
+        return None
+    run, attempt = found
+    return found if attempt is run.attempts[-1] and attempt.fence == fence else None
 
 
 def _claimed(course: Course, event: Claimed) -> None:
@@ -220,7 +227,7 @@ def _offer_returned(course: Course, event: OfferReturned) -> None:
     elif may_start(course.execution, course.graph.nodes[run.name]):
         course.offer_again(run)
     else:
-        settle(course, run, why_halted(course), attempts=run.attempts[:-1])
+        settle(course, run, why_stopped(course, course.graph.nodes[run.name]), attempts=run.attempts[:-1])
         course.ended.append(run.name)
         advance(course)
 

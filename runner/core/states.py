@@ -35,6 +35,9 @@ class State(StrEnum):
     SKIPPED = "SKIPPED"
     CANCELLED = "CANCELLED"
 
+    #: the same number as Enum's, which is looked up by name each time: states are asked for in sets all the time
+    __hash__ = str.__hash__
+
 
 TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.SKIPPED, State.CANCELLED})
 #: holds a hand of an ant, or is about to
@@ -65,7 +68,9 @@ JOB_TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
 
 #: READY → PENDING: the offer was not taken up; STARTED/EXECUTING → PENDING: the attempt failed or was lost and is
 #: repeated; FAILED → PENDING: the whole job is tried again; STARTED → SKIPPED: its `except` held when it was rendered;
-#: READY → FAILED, COMPLETED: it could not be rendered, and what its outcome says of that.
+#: READY → FAILED, COMPLETED: it could not be rendered, and what its outcome says of that; CANCELLED → PENDING: its
+#: matrix stopped it (fail_fast), and the whole job is tried again. A matrix task is in the state that the foremost of
+#: its combinations has come to, and in that of the worst when all have ended.
 TASK_TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     _S.PENDING: frozenset({_S.READY, _S.SKIPPED, _S.CANCELLED, _S.FAILED, _S.MANUAL_APPROVAL_REQUIRED}),
     _S.READY: frozenset({_S.STARTED, _S.PENDING, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED}),
@@ -76,7 +81,7 @@ TASK_TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     _S.COMPLETED: frozenset({_S.PENDING}),
     _S.FAILED: frozenset({_S.PENDING}),
     _S.SKIPPED: frozenset({_S.PENDING}),
-    _S.CANCELLED: frozenset(),
+    _S.CANCELLED: frozenset({_S.PENDING}),
 }
 
 
