@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, Final, Literal
 
 from formicary.runner.core import combinations
@@ -51,7 +52,7 @@ def advance(course: Course) -> None:
             _close(course)
         elif course.execution.state is State.PENDING:
             return
-    if not any(live(course.tasks[name]) for name in course.graph.order):
+    if not _alive(course):
         _end(course)
 
 
@@ -185,8 +186,12 @@ def rest(course: Course) -> None:
 def _busy(course: Course) -> bool:
     """Whether anything is still to come before the end. Once halted, always_run tasks lead to each other only."""
     nodes, free = course.graph.nodes, halted(course.execution)
-    tasks = course.tasks
-    return any(live(tasks[name]) and not (free and nodes[name].always_run) for name in course.graph.order)
+    tasks, names = course.tasks, chain(course.touched, course.graph.order)
+    return any(live(tasks[name]) and not (free and nodes[name].always_run) for name in names)
+
+
+def _alive(course: Course) -> bool:
+    return any(live(course.tasks[name]) for name in chain(course.touched, course.graph.order))
 
 
 def _close(course: Course) -> None:

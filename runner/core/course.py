@@ -26,7 +26,10 @@ from formicary.runner.core.states import ACTIVE, JOB_TRANSITIONS, TASK_TRANSITIO
 
 
 class Course:
-    __slots__ = ("_own", "ended", "execution", "graph", "next_number", "now", "orders", "plan", "seed", "tasks")
+    __slots__ = (
+        *("execution", "graph", "now", "plan", "seed"),
+        *("_own", "ended", "next_number", "orders", "tasks", "touched"),
+    )
 
     def __init__(self, execution: Execution, plan: Plan, now: float, seed: int) -> None:
         self.execution = execution
@@ -40,6 +43,8 @@ class Course:
         self.tasks = execution.tasks
         self.next_number = execution.next_number
         self._own: dict[str, TaskRun] | None = None
+        self.touched: dict[str, None] = {}
+        """Tasks that this event has changed: where something is still to come, mostly one of them says so."""
 
     def result(self) -> tuple[Execution, tuple[Order, ...]]:
         if self._own is not None:
@@ -69,6 +74,7 @@ class Course:
         if self._own is None:
             self.tasks = self._own = dict(self.tasks)
         self._own[run.name] = run
+        self.touched[run.name] = None
         return run
 
     def count(self, name: str, **fields: Any) -> TaskRun:

@@ -121,7 +121,7 @@ class _Places(dict[str, str]):
     def __eq__(self, other: object) -> bool:
         return True
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class Execution(Part):
