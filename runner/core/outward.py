@@ -73,6 +73,8 @@ def url(reader: Reader, node: Node) -> str:
     if not reader.settled(scalar):
         raise Unread
     text = reader.address(scalar).strip()
+    if not text and reader.go and scalar.token:
+        raise Unread  # nobody has said where to send it; the original runs the job all the same
     if wrong := _wrong_url(text):
         _tell(reader, node, wrong, "write `https://`, a host and a path; values go into `query`")
         raise Unread

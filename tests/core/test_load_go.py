@@ -6,7 +6,7 @@ import time
 import pytest
 from loading import names, refused
 
-from formicary.runner.core.definition import Checkout
+from formicary.runner.core.definition import TASK_KEYS_NOT_YET, Checkout
 from formicary.runner.core.load import attempt, load, plan
 from formicary.runner.core.names import names_for
 
@@ -124,7 +124,7 @@ def test_many_lost_dependencies_are_warnings_too():
 @pytest.mark.parametrize(
     "line",
     [
-        "matrix: {a: [1]}",
+        *(f"{key}: {{a: b}}" for key in sorted(TASK_KEYS_NOT_YET)[:2]),
         "triggers: {comment: {}}",
         "timeout: soon",
         "on_completed: gone",
@@ -174,6 +174,14 @@ def test_words_that_the_original_spells_otherwise():
     assert good(text).notify[0].recipients == ("#team-reports",)
     found = one(f"{SHORT}notify: {{email: {{recipients: [a@b.example], when: none}}}}\n")
     assert found.definition.notify[0].when == "never" and found.warnings
+
+
+def test_a_webhook_of_which_nobody_says_where_is_left_out():
+    text = f"{SHORT}webhook: {{url: {{{{.Where}}}}}}\n"
+    good(text)
+    assert plan(text, 0, names(), dialect="go").definition.webhook is None
+    assert plan(text, 0, names({"Where": "https://h.example/"}), dialect="go").definition.webhook
+    assert refused(lambda: plan(text, 0, names({"Where": "nowhere"}), dialect="go"))
 
 
 # --- templates

@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from formicary.runner.core import definition as model
 from formicary.runner.core import keys, outward
 from formicary.runner.core.language import functions
+from formicary.runner.core.language.go import functions as go
 from formicary.runner.core.load import load
 from formicary.runner.core.outcome import span
 
@@ -102,6 +103,7 @@ def test_every_example_of_the_docs_loads(docs, root):
         ("filters", {*functions.FILTERS, *functions.OWN_FILTERS}),
         ("tests", {*functions.TESTS, *functions.OWN_TESTS}),
         ("functions", {*functions.FUNCTIONS}),
+        ("go functions", set(go.NAMES)),
     ],
 )
 def test_what_templates_may_call_is_listed(page, names, marker, known):
