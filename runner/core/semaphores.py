@@ -6,26 +6,29 @@ A pool is closed behind the first who waits for it, so that many who want little
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from formicary.runner.core.definition import Resource
+from formicary.runner.core.definition import ExtractConfig, Resource
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """`value` units of a pool of this type, this platform (if any) and all of these tags."""
+    """`value` units of a pool of this type, this platform (if any) and all of these tags. `extract`: which of its
+    properties the holder wants to know."""
 
     resource_type: str
     platform: str = ""
     tags: frozenset[str] = frozenset()
     value: int = 1
+    extract: ExtractConfig | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, resource: Resource | None) -> Need | None:
         if resource is None:
             return None
-        return cls(resource.resource_type, resource.platform, frozenset(resource.tags), resource.value)
+        tags = frozenset(resource.tags)
+        return cls(resource.resource_type, resource.platform, tags, resource.value, resource.extract_config)
 
     def __str__(self) -> str:
         platform = [f"the platform {self.platform}"] if self.platform else []

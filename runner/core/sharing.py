@@ -27,7 +27,8 @@ def share(
     places, units = _Places(running, limits), Units(pools, running.units)
     given: dict[Hashable, int] = {}
     claims: list[Claim] = []
-    for one in sorted([*_tasks(offers), *_jobs(waiting, now)], key=_order):
+    asking: list[Waiting | OfferView] = [*_tasks(offers), *_jobs(waiting, now)]
+    for one in sorted(asking, key=_order):
         if one.need is None or not (isinstance(one, OfferView) or places.free(one)) or not _able(one, ants):
             continue
         who: Hashable = one.task_execution_id if isinstance(one, OfferView) else one.request_id

@@ -3,7 +3,7 @@ it is made from the store at the start and changed after a commit only. No I/O h
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -12,14 +12,17 @@ from typing import Final
 import anyio
 
 from formicary.runner.core.definition import JobDefinition, TaskDefinition
-from formicary.runner.core.execution import Event, Plan
+from formicary.runner.core.execution import CancelAsked, Event, Execution, Held, Plan
 from formicary.runner.core.masking import Masker
 from formicary.runner.core.messages import Ant, TaskOrder
 from formicary.runner.core.records import JobRequest, Version
-from formicary.runner.core.schedule import AntView, OfferView, Running, Waiting
+from formicary.runner.core.schedule import AntView, Group, OfferView, Running, Waiting
+from formicary.runner.core.semaphores import Need
+from formicary.runner.core.states import LEASED
+from formicary.runner.queen.places import JobKey, Place, Places
 
-JobKey = tuple[str, int | None, str]
-
+Line = tuple[JobKey, int, Group | None, Need | None]
+"""Who waits in one line wants the same, so that the first of them tells whether any can start."""
 
 MOST_ASKED: Final = 256
 MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -43,9 +46,16 @@ def job_key(request: JobRequest) -> JobKey:
     return (request.organization_id, request.repository_id, request.job_type)
 
 
-def _line(waiting: Waiting) -> tuple[JobKey, int]:
+def group_of(request: JobRequest, job: JobDefinition | None) -> Group | None:
+    """Its concurrency group: a name means the same within one repository."""
+    if job is None or job.concurrency is None:
+        return None
+    return (request.organization_id, request.repository_id, job.concurrency.group)
+
+
+def _line(waiting: Waiting) -> Line:
     organization, repository, job_type = waiting.job_key
-    return (organization, repository, job_type), waiting.priority
+    return (organization, repository, job_type), waiting.priority, waiting.group, waiting.need
 
 
 @dataclass(slots=True)
@@ -65,10 +75,18 @@ class Live:
     """Between two attempts of the whole job: it takes nobody's place, and is admitted anew when it goes on."""
     waking: Event | None = None
     """What lets it go on, once it is admitted."""
+    holds: Held | None = None
+    """What the whole job holds of a shared resource; a job at rest holds nothing."""
+    tasks_hold: dict[str, Held] = field(default_factory=dict)
+    """What its running tasks hold, by task execution id."""
 
     @property
     def job_key(self) -> JobKey:
         return job_key(self.request)
+
+    @property
+    def place(self) -> Place:
+        return Place(self.request.id, self.job_key, group_of(self.request, self.plan.definition), self.holds)
 
     @property
     def seed(self) -> int:
@@ -148,21 +166,30 @@ class Board:
         self.waiting: dict[int, Waiting] = {}
         self.asked: dict[int, JobRequest] = {}
         """The rows of a few of those that wait, so that they need not be read again. Anything but their state is so."""
-        self._lines: dict[tuple[JobKey, int], dict[int, Waiting]] = {}
+        self._lines: dict[Line, dict[int, Waiting]] = {}
+        self.needy = 0
+        """How many of those that wait need units of a shared resource."""
+        self.superseded: dict[int, CancelAsked] = {}
+        """Requests on their way to become executions, which a newer one of their group has cancelled meanwhile."""
         self.live: dict[int, Live] = {}
         self.by_request: dict[int, int] = {}
         self.offers: dict[str, Offered] = {}
         self.workers: dict[str, Worker] = {}
-        self._by_job: Counter[JobKey] = Counter()
-        self._by_organization: Counter[str] = Counter()
+        self.places = Places()
 
     def queue(self, waiting: Waiting, request: JobRequest | None = None) -> None:
         if request is not None and len(self.asked) < MOST_ASKED:
             self.asked[waiting.request_id] = request
+        self.needy += (waiting.need is not None) - self._needs(waiting.request_id)
         self.waiting[waiting.request_id] = waiting
         self._lines.setdefault(_line(waiting), {})[waiting.request_id] = waiting
 
+    def _needs(self, request_id: int) -> bool:
+        known = self.waiting.get(request_id)
+        return known is not None and known.need is not None
+
     def unqueue(self, request_id: int) -> Waiting | None:
+        self.needy -= self._needs(request_id)
         waiting = self.waiting.pop(request_id, None)
         if waiting is not None:
             line = self._lines[_line(waiting)]
@@ -172,35 +199,57 @@ class Board:
         return waiting
 
     def heads(self, count: int) -> tuple[list[Waiting], bool]:
-        """The first `count` of every line (one job, one priority), and whether behind them somebody waits whose job
-        may still run: looking at all that wait, each time a hand is free, would cost more the more there are."""
+        """The first `count` of every line (one job, one priority, one group, one need), and whether behind them
+        somebody waits who may still run: looking at all that wait, each time a hand is free, would cost more the more
+        there are."""
         found: list[Waiting] = []
         more = False
-        for (key, _), line in self._lines.items():
+        for (key, _, group, need), line in self._lines.items():
             found.extend(islice(line.values(), count))
-            first = next(iter(line.values()))
-            more = more or (len(line) > count and self._by_job[key] + count < first.max_concurrency)
+            if more or len(line) <= count:
+                continue
+            full = self.places.job_is_full(key, next(iter(line.values())).max_concurrency, count)
+            more = not full and self.places.may_start(group, need, key[0])
         return found, more
 
+    def in_group(self, group: Group) -> list[int]:
+        """The requests that wait for their turn in a concurrency group."""
+        return [request_id for line, requests in self._lines.items() if line[2] == group for request_id in requests]
+
     def begin(self, live: Live) -> None:
-        self.count(live.job_key, 1)
+        self.places.take(live.place)
         self.place(live)
 
     def rest(self, live: Live, resting: bool) -> None:
-        """It gives its place free, or has one again."""
-        if live.resting is not resting:
-            live.resting = resting
-            self.count(live.job_key, -1 if resting else 1)
+        """It gives its place free, with what it holds; or has one again."""
+        if live.resting is resting:
+            return
+        live.resting = resting
+        if resting:
+            self.places.give(live.place)
+            live.holds = None
+        else:
+            self.places.take(live.place)
+
+    def hold(self, live: Live, task_execution_id: str, held: Held) -> None:
+        """A task gets units of a shared resource."""
+        live.tasks_hold[task_execution_id] = held
+        self.places.hold(held)
+
+    def let_go(self, live: Live, task_execution_id: str) -> None:
+        self.places.release(live.tasks_hold.pop(task_execution_id, None))
+
+    def let_go_ended(self, live: Live, execution: Execution) -> None:
+        """What its tasks hold that do not run any more is free again."""
+        for task_execution_id in list(live.tasks_hold):
+            found = execution.attempt(task_execution_id)
+            if found is None or found[1].state not in LEASED:
+                self.let_go(live, task_execution_id)
 
     def place(self, live: Live) -> None:
         """Put a live execution whose running is counted already."""
         self.live[live.execution_id] = live
         self.by_request[live.request.id] = live.execution_id
-
-    def count(self, key: JobKey, change: int) -> None:
-        """One more or one less running job of this kind."""
-        self._by_job[key] += change
-        self._by_organization[key[0]] += change
 
     def end(self, execution_id: int) -> Live | None:
         live = self.live.pop(execution_id, None)
@@ -208,7 +257,9 @@ class Board:
             self.by_request.pop(live.request.id, None)
             self.unqueue(live.request.id)
             if not live.resting:
-                self.count(live.job_key, -1)
+                self.places.give(live.place)
+            for task_execution_id in list(live.tasks_hold):
+                self.let_go(live, task_execution_id)
             for offer in [one for one in self.offers.values() if one.live is live]:
                 del self.offers[offer.task_execution_id]
         return live
@@ -220,7 +271,7 @@ class Board:
                 self.queue(replace(waiting, max_concurrency=max_concurrency))
 
     def running(self) -> Running:
-        return Running(by_job=self._by_job, by_organization=self._by_organization)
+        return self.places.running()
 
     def ants(self) -> list[AntView]:
         return [worker.view() for worker in self.workers.values() if not worker.draining]

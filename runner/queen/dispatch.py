@@ -15,29 +15,31 @@ from typing import Any, Final
 import anyio
 
 from formicary.runner.core.definition import JobDefinition
-from formicary.runner.core.errors import ERR_DEFINITION, ERR_LOST, DefinitionError, SetupError, WorldError
+from formicary.runner.core.errors import ERR_DEFINITION, ERR_LOST, DefinitionError, WorldError
 from formicary.runner.core.execution import (
-    AntLost,
+    Acquired,
     Begin,
     Claimed,
     Execution,
-    Finished,
+    Held,
     Offer,
-    OfferReturned,
     Order,
     Plan,
     RetryDue,
 )
 from formicary.runner.core.plan import begin, decide
 from formicary.runner.core.records import JobRequest, Lease, Version
-from formicary.runner.core.schedule import Admission, Admitted, Limits, Waiting, admit, match
+from formicary.runner.core.schedule import Admission, Admitted, AntView, Limits, Waiting, admit, match
+from formicary.runner.core.semaphores import NOTHING_SHARED, Claim, Need, Shares
+from formicary.runner.core.sharing import share
 from formicary.runner.core.states import State
-from formicary.runner.queen.board import Board, Claim, Live, Offered, Worker, needed_tags
-from formicary.runner.queen.changes import Change
-from formicary.runner.queen.engine import Engine, Step, definition_result
-from formicary.runner.queen.keeping import keep
-from formicary.runner.queen.orders import make_order, render_plan
-from formicary.runner.queen.told import Moment
+from formicary.runner.queen.board import Board, Live, Offered, Worker, needed_tags
+from formicary.runner.queen.board import Claim as Hand
+from formicary.runner.queen.engine import Engine, Step
+from formicary.runner.queen.handing import Handing
+from formicary.runner.queen.orders import render_plan
+from formicary.runner.queen.places import Place
+from formicary.runner.queen.unbegun import agreed, end_unbegun
 from formicary.runner.store import Tx
 
 log = logging.getLogger("formicary.queen")
@@ -59,7 +61,8 @@ class _Start:
     secrets: dict[str, str]
     plan: Plan
     worker: Worker | None
-    claim: Claim | None
+    claim: Hand | None
+    held: Held | None = None
     live: Live | None = None
     claimed: str = ""
     orders: tuple[Order, ...] = ()
@@ -76,6 +79,10 @@ class Dispatcher:
     watch_lease: Callable[[Lease], None] = lambda lease: None
     reshape: Callable[[Plan], Plan] = lambda plan: plan
     _looked: tuple[float, Admitted] | None = None
+    _handing: Handing = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._handing = Handing(self.engine, self.lease_seconds, self.url, self.watch_lease)
 
     @property
     def board(self) -> Board:
@@ -94,7 +101,9 @@ class Dispatcher:
 
     async def _pass(self) -> None:
         await self._post()
-        jobs = self._claims() + self._admissions()
+        heads, more = self._heads()
+        shares = self._shares(heads)
+        jobs = self._claims(shares) + self._admissions(heads, more, shares)
         if len(jobs) == 1:
             await jobs[0]()
         elif jobs:
@@ -125,7 +134,28 @@ class Dispatcher:
 
     def look(self) -> Admitted:
         """What would be admitted now, and why the rest is not."""
-        return admit(self.board.waiting.values(), self.board.running(), self.limits, self.board.ants(), self._now())
+        waiting = list(self.board.waiting.values())
+        return self._admit_of(waiting, self._shares(waiting), self.board.ants())
+
+    def _admit_of(self, waiting: list[Waiting], shares: Shares, ants: list[AntView]) -> Admitted:
+        return admit(waiting, self.board.running(), self.limits, ants, self._now(), shares=shares)
+
+    def _shares(self, waiting: list[Waiting]) -> Shares:
+        """Who gets units of shared resources now; nearly always nobody asks for any."""
+        board = self.board
+        offers = [one.view for one in board.offers.values() if one.view.need is not None]
+        if not offers and not board.needy:
+            return NOTHING_SHARED
+        running, pools = board.running(), board.places.pools
+        return share(waiting, offers, running, self.limits, pools, board.ants(), self._now())
+
+    def task_reason(self, offered: Offered) -> str:
+        """Why a ready task has not got the units that it needs; "" if it is not for them."""
+        view = offered.view
+        if view.need is None:
+            return ""
+        claim = Claim(view.task_execution_id, view.organization_id, view.need)
+        return self._shares(list(self.board.waiting.values())).reason(claim)
 
     def reason(self, request_id: int) -> str | None:
         """Why it waits; None if it does not any more. A page asks for hundreds: they share one look, half a second old
@@ -145,38 +175,45 @@ class Dispatcher:
 
     # Ready tasks of running executions
 
-    def _claims(self) -> list[Job]:
+    def _claims(self, shares: Shares) -> list[Job]:
         board = self.board
         if not board.offers:
             return []
         jobs: list[Job] = []
-        for task_execution_id, ant_id in match([one.view for one in board.offers.values()], board.ants()):
+        for task_execution_id, ant_id in match([one.view for one in board.offers.values()], board.ants(), shares):
             worker = board.workers[ant_id]
             claim = worker.take_claim()
             if claim is not None:
                 offered = board.offers.pop(task_execution_id)
-                jobs.append(partial(self._claim, offered, worker, claim))
+                held = self._held(offered.view.need, shares.given.get(task_execution_id))
+                if held is not None:
+                    board.hold(offered.live, task_execution_id, held)
+                jobs.append(partial(self._claim, offered, worker, claim, held))
         return jobs
 
-    async def _claim(self, offered: Offered, worker: Worker, claim: Claim) -> None:
-        live, event = offered.live, Claimed(offered.task_execution_id, offered.fence, worker.ant.ant_id)
+    def _held(self, need: Need | None, pool_id: int | None) -> Held | None:
+        return self.board.places.held(pool_id, need) if need is not None and pool_id is not None else None
+
+    async def _claim(self, offered: Offered, worker: Worker, claim: Hand, held: Held | None) -> None:
+        live, event = offered.live, Claimed(offered.task_execution_id, offered.fence, worker.ant.ant_id, held)
 
         def change(tx: Tx) -> Step:
             step = self.engine.step(tx, live, (event,))
             if step.changed:
-                tx.set_lease(self._lease(live, event, offered.task, tx.now))
+                tx.set_lease(self._handing.lease(live, event, offered.task, tx.now))
             return step
 
         try:
             step = await self.engine.store.write(change)
         except Exception as error:
             worker.claims.appendleft(claim)
+            self.board.let_go(live, offered.task_execution_id)
             return self._offer_later(offered, error)
         if not step.changed or step.execution is None:
             worker.claims.appendleft(claim)
-            return
+            return self.board.let_go(live, offered.task_execution_id)
         self.engine.obey(live, step)
-        self._hand_over(live, step.execution, offered.task_execution_id, worker, claim)
+        self._handing.over(live, step.execution, offered.task_execution_id, worker, claim)
 
     def _offer_later(self, offered: Offered, error: Exception) -> None:
         """It stays ready; what fails again and again for another reason than the world's waits for the next start."""
@@ -188,13 +225,17 @@ class Dispatcher:
 
     # Waiting requests
 
-    def _admissions(self) -> list[Job]:
-        board, ants = self.board, self.board.ants()
-        free = sum(ant.free for ant in ants)
-        if not board.waiting or not free:
+    def _heads(self) -> tuple[list[Waiting], bool]:
+        """The first of those that wait, as many as hands are free, and whether those behind them may start too."""
+        free = sum(len(worker.claims) for worker in self.board.workers.values() if not worker.draining)
+        return self.board.heads(free) if free else ([], False)
+
+    def _admissions(self, heads: list[Waiting], more: bool, shares: Shares) -> list[Job]:
+        if not heads:
             return []
-        heads, more = board.heads(free)
-        admitted = admit(heads, board.running(), self.limits, ants, self._now())
+        ants = self.board.ants()
+        free = sum(ant.free for ant in ants)
+        admitted = self._admit_of(heads, shares, ants)
         if more and len(admitted.admissions) < free:
             admitted = self.look()
         return [job for admission in admitted.admissions if (job := self._admission(admission)) is not None]
@@ -207,39 +248,44 @@ class Dispatcher:
         waiting = self.board.unqueue(admission.request_id)
         assert waiting is not None, "only what waits is admitted"
         resting = self.board.by_request.get(admission.request_id)
+        held = self._held(waiting.need, admission.pool_id)
         if resting is not None:
             live = self.board.live[resting]
+            live.holds = held
             self.board.rest(live, False)
             return partial(self._go_on, live, worker, claim)
-        self.board.count(waiting.job_key, 1)
-        return partial(self._admit, waiting, worker, claim)
+        organization, repository, job_type = waiting.job_key
+        place = Place(waiting.request_id, (organization, repository, job_type), waiting.group, held)
+        self.board.places.take(place)
+        return partial(self._admit, waiting, place, worker, claim)
 
-    async def _go_on(self, live: Live, worker: Worker | None, claim: Claim | None) -> None:
+    async def _go_on(self, live: Live, worker: Worker | None, claim: Hand | None) -> None:
         """The next attempt of a whole job begins; its tasks are offered as any others."""
         if worker and claim:
             worker.claims.appendleft(claim)
         event, live.waking = live.waking or RetryDue(), None
+        acquired = [Acquired(live.holds)] if live.holds else []
         try:
-            await self.engine.feed(live.execution_id, event)
+            await self.engine.feed(live.execution_id, *acquired, event)
         except Exception as error:
             log.error("execution %d could not go on", live.execution_id, exc_info=error)
             self.board.rest(live, True)
             self.engine.timers.at(self._now() + AGAIN, partial(self.engine.wake_up, live.execution_id, event))
 
-    async def _admit(self, waiting: Waiting, worker: Worker | None, claim: Claim | None) -> None:
+    async def _admit(self, waiting: Waiting, place: Place, worker: Worker | None, claim: Hand | None) -> None:
         """Begin its execution; whatever goes wrong costs this request alone (D8)."""
         try:
             known = self.board.asked.pop(waiting.request_id, None)
             request = known or self.engine.store.read().request(waiting.request_id)
             if request is None or request.state is not State.PENDING:
-                return self._give_up(waiting, worker, claim)
-            start = self._prepare(request, worker, claim)
+                return self._give_up(place, worker, claim)
+            start = self._prepare(request, waiting, place, worker, claim)
             step = await self.engine.store.write(lambda tx: self._begin(tx, start))
         except Exception as error:
-            self._give_up(waiting, worker, claim)
+            self._give_up(place, worker, claim)
             return await self._not_begun(waiting, error)
         if start.live is None or step.execution is None:
-            return self._give_up(waiting, worker, claim)
+            return self._give_up(place, worker, claim)
         self._began(start, start.live, step.execution)
 
     async def _not_begun(self, waiting: Waiting, error: Exception) -> None:
@@ -258,13 +304,16 @@ class Dispatcher:
         self.board.queue(waiting)
         self._later()
 
-    def _prepare(self, request: JobRequest, worker: Worker | None, claim: Claim | None) -> _Start:
+    def _prepare(
+        self, request: JobRequest, waiting: Waiting, place: Place, worker: Worker | None, claim: Hand | None
+    ) -> _Start:
         version = self.versions(request.version_id)
         assert version is not None, "a request's version is never deleted before it"
         secrets = self.engine.store.read().secret_params(request.id) if request.has_secrets else {}
         seen = self.engine.secrets.seen_by(request)
-        plan = self.reshape(render_plan(request, version, secrets, self._now(), self.url, seen))
-        return _Start(request, version, secrets, plan, worker, claim)
+        variables = place.held.variables if place.held else {}
+        plan = self.reshape(render_plan(request, version, secrets, self._now(), self.url, seen, variables))
+        return _Start(request, version, secrets, agreed(plan, waiting), worker, claim, place.held)
 
     def _begin(self, tx: Tx, start: _Start) -> Step:
         request = start.request
@@ -273,8 +322,11 @@ class Dispatcher:
 
         def make(execution_id: int) -> Execution:
             live = start.live = Live(execution_id, start.request, start.version, start.plan, start.secrets)
+            live.holds = start.held
             previous = tx.execution(request.resume_of) if request.resume_of else None
             execution = begin(execution_id, request.id, start.plan, tx.now, previous)
+            if start.held is not None:
+                execution = execution.model_copy(update={"held": start.held})
             execution, start.orders = decide(execution, start.plan, Begin(), tx.now, live.seed)
             return self._claim_first(tx, start, live, execution)
 
@@ -283,7 +335,7 @@ class Dispatcher:
             run, attempt = execution.attempt(start.claimed) or (None, None)
             if run and attempt and start.worker:
                 event = Claimed(attempt.id, attempt.fence, start.worker.ant.ant_id)
-                tx.set_lease(self._lease(start.live, event, run.name, tx.now))
+                tx.set_lease(self._handing.lease(start.live, event, run.name, tx.now))
         if start.live:
             self.engine.note(tx, start.live, None, execution)
         return Step(execution, start.orders, True)
@@ -298,7 +350,7 @@ class Dispatcher:
                 continue
             task = start.plan.definition.task(order.task)
             fits = needed_tags(start.plan.definition, task) <= worker.tags and task.method in worker.ant.methods
-            if fits and not task.except_:
+            if fits and not task.except_ and task.resources is None:
                 event = Claimed(order.task_execution_id, order.fence, worker.ant.ant_id)
                 execution, more = decide(execution, start.plan, event, tx.now, live.seed)
                 start.orders = tuple(one for one in start.orders if one is not order) + more
@@ -309,16 +361,18 @@ class Dispatcher:
     def _began(self, start: _Start, live: Live, execution: Execution) -> None:
         self.board.place(live)
         self.engine.obey(live, Step(execution, start.orders, True))
+        if (superseded := self.board.superseded.pop(live.request.id, None)) is not None:
+            self.engine.post(live.execution_id, superseded)
         if start.worker is None or start.claim is None:
             return
         if start.claimed:
-            self._hand_over(live, execution, start.claimed, start.worker, start.claim)
+            self._handing.over(live, execution, start.claimed, start.worker, start.claim)
         else:
             start.worker.claims.appendleft(start.claim)
             self.engine.ring()
 
-    def _give_up(self, waiting: Waiting, worker: Worker | None, claim: Claim | None) -> None:
-        self.board.count(waiting.job_key, -1)
+    def _give_up(self, place: Place, worker: Worker | None, claim: Hand | None) -> None:
+        self.board.places.give(place)
         if worker and claim:
             worker.claims.appendleft(claim)
         self.engine.ring()
@@ -327,65 +381,5 @@ class Dispatcher:
         self, request: JobRequest, state: State, code: str, message: str, *, reason: str = ""
     ) -> None:
         """End a request that never began."""
-
-        def change(tx: Tx) -> None:
-            now = tx.request(request.id)
-            if now is not None and now.state is State.PENDING:
-                tx.end_request(request.id, state, reason=reason, error_code=code, error_message=message)
-                ended, job = tx.request(request.id) or now, self.job_of(request.version_id)
-                keep(tx, request.id, job, state)
-                self.engine.told.note(Moment(tx, ended, state, job))
-
-        await self.engine.store.write(change)
-        self.board.unqueue(request.id)
-        self.board.asked.pop(request.id, None)
-        self.engine.changes.publish(
-            Change("request", request.organization_id, request.repository_id, request.id, state=state)
-        )
-
-    # Handing over
-
-    def _lease(self, live: Live, event: Claimed, task: str, now: float) -> Lease:
-        return Lease.model_construct(
-            task_execution_id=event.task_execution_id,
-            execution_id=live.execution_id,
-            request_id=live.request.id,
-            task_type=task,
-            ant_id=event.ant_id,
-            fence=event.fence,
-            deadline=now + self.lease_seconds,
-        )
-
-    def _hand_over(self, live: Live, execution: Execution, attempt_id: str, worker: Worker, claim: Claim) -> None:
-        found = execution.attempt(attempt_id)
-        assert found is not None, "just claimed"
-        run, attempt = found
-        claimed = Claimed(attempt.id, attempt.fence, worker.ant.ant_id)
-        self.watch_lease(self._lease(live, claimed, run.name, self._now()))
-        try:
-            order = make_order(
-                live,
-                execution,
-                run,
-                attempt,
-                now=self._now(),
-                lease_seconds=self.lease_seconds,
-                url=self.url,
-                secrets=self.engine.secrets,
-            )
-        except DefinitionError as error:
-            self.engine.post(execution.id, Finished(attempt.id, attempt.fence, definition_result(error)))
-            worker.claims.appendleft(claim)
-            return
-        except Exception as error:
-            log.exception("task execution %s could not be made an order", attempt.id)
-            lost = str(error) if isinstance(error, SetupError) else f"the queen failed: {type(error).__name__}: {error}"
-            self.engine.post(execution.id, AntLost(attempt.id, attempt.fence, lost))
-            worker.claims.appendleft(claim)
-            return
-        if claim.gone:
-            self.engine.post(execution.id, OfferReturned(attempt.id, attempt.fence))
-            return
-        worker.running[attempt.id] = execution.id
-        claim.order = order
-        claim.ready.set()
+        job = self.job_of(request.version_id)
+        await end_unbegun(self.engine, request, job, state, code, message, reason)

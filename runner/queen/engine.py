@@ -14,6 +14,7 @@ from typing import Final
 import anyio
 
 from formicary.runner.bus import Bus
+from formicary.runner.core.definition import NATIVE
 from formicary.runner.core.errors import ERR_DEFINITION, DefinitionError
 from formicary.runner.core.execution import (
     AntLost,
@@ -34,6 +35,7 @@ from formicary.runner.core.execution import (
 )
 from formicary.runner.core.plan import decide
 from formicary.runner.core.schedule import OfferView
+from formicary.runner.core.semaphores import Need
 from formicary.runner.core.states import TERMINAL, State
 from formicary.runner.queen.board import Board, Live, Offered, needed_tags
 from formicary.runner.queen.changes import Change, Changes
@@ -173,6 +175,8 @@ class Engine:
                 log.exception("an order of execution %d could not be carried out: %r", execution.id, order)
         if execution.id in self.board.live:
             self.board.rest(live, execution.resting_since is not None)
+            if live.tasks_hold:
+                self.board.let_go_ended(live, execution)
         self._tell(live, execution)
         self.ring()
 
@@ -202,15 +206,23 @@ class Engine:
         if verdict is not None:
             self.post(execution.id, Finished(order.task_execution_id, order.fence, verdict))
             return
-        task = live.plan.definition.task(order.task)
+        task, request = live.plan.definition.task(order.task), live.request
         view = OfferView(
             task_execution_id=order.task_execution_id,
-            priority=live.request.priority,
+            priority=request.priority,
             ready_at=found[1].ready_at or 0.0,
             tags=needed_tags(live.plan.definition, task),
             methods=frozenset({task.method}),
-            trusted=live.request.trusted,
+            trusted=request.trusted,
+            organization_id=request.organization_id,
+            need=Need.of(task.resources),
+            rank=(-request.priority, request.created_at, request.id),
+            holds=live.holds is not None or bool(live.tasks_hold),
         )
+        native = view.need is not None and live.version.dialect == NATIVE
+        if native and view.need and (why := self.board.places.unknown(request.organization_id, view.need)):
+            self.post(execution.id, Finished(order.task_execution_id, order.fence, unknown_resource(why)))
+            return
         self.board.offers[order.task_execution_id] = Offered(
             live, order.task, order.task_execution_id, order.fence, view
         )
@@ -245,6 +257,11 @@ class Engine:
                 state=execution.state,
             )
         )
+
+
+def unknown_resource(why: str) -> Result:
+    """Of a task that needs what nobody has registered: an error, as a misspelt key is."""
+    return Result(error_code=ERR_DEFINITION, error_message=f"{why}; see `formicary resources list`")
 
 
 def definition_result(error: DefinitionError) -> Result:

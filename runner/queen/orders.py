@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
+from typing import Final
 
-from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
+from formicary.runner.core.definition import JobDefinition, Resource, TaskDefinition, Value
 from formicary.runner.core.errors import DefinitionError
-from formicary.runner.core.execution import Attempt, Execution, Plan, TaskRun
+from formicary.runner.core.execution import Attempt, Execution, Held, Plan, TaskRun
 from formicary.runner.core.load import attempt as render_attempt
 from formicary.runner.core.load import constant_plan
 from formicary.runner.core.load import plan as render_job
@@ -20,7 +21,10 @@ from formicary.runner.core.names import Names, environment, names_for, secrets_o
 from formicary.runner.core.records import JobRequest, Version
 from formicary.runner.core.sight import NOTHING, Sight
 from formicary.runner.queen.board import Live
+from formicary.runner.queen.places import variable
 from formicary.runner.queen.secrets import Secrets
+
+NO_VALUES: Final[Mapping[str, Value]] = {}
 
 
 def built_in(
@@ -58,14 +62,27 @@ def render_plan(
     now: float,
     url: str,
     seen: Sight = NOTHING,
+    held: Mapping[str, Value] = NO_VALUES,
 ) -> Plan:
-    """The definition as this request's execution follows it. Raises DefinitionError."""
+    """The definition as this request's execution follows it; `held`: the variables of the resource that it has.
+
+    Raises DefinitionError.
+    """
     planned = constant_plan(version.text, version.index, version.dialect)
     if planned is None:
-        names = replace(_names(None, request, secrets, built_in(request, now, url=url), seen), seed=request.id)
+        known = {**held, **built_in(request, now, url=url)}
+        names = replace(_names(None, request, secrets, known, seen), seed=request.id)
         with _explaining(seen):
             planned = render_job(version.text, version.index, names, path=version.path, dialect=version.dialect)
     return Plan.model_construct(definition=planned.definition, tainted=tuple(sorted(planned.tainted)))
+
+
+def of_resource(held: Held | None, resource: Resource | None) -> Mapping[str, Value]:
+    """The variables of what is held; before it is, those that are named, empty."""
+    if held is not None:
+        return held.variables
+    extract = resource.extract_config if resource else None
+    return {variable(extract, name): "" for name in extract.properties} if extract else NO_VALUES
 
 
 @contextmanager
@@ -124,15 +141,21 @@ def render_task(
 ) -> tuple[TaskDefinition, Names]:
     """The attempt's own task and the names it was made from. Raises DefinitionError."""
     own: dict[str, Value] = {"TaskType": run.name, "TaskRetry": run.failures + run.lost}
+    planned = live.plan.definition.task(run.name)
+    held = {**of_resource(execution.held, None), **of_resource(attempt.held, planned.resources)}
     names = _names(
         live.plan.definition,
         live.request,
         live.secrets,
-        built_in(live.request, now, url=url, started_at=execution.started_at, retry=execution.job_retry) | own,
+        {
+            **held,
+            **built_in(live.request, now, url=url, started_at=execution.started_at, retry=execution.job_retry),
+            **own,
+        },
         seen,
         outputs=_outputs(execution),
         tainted_variables=live.plan.tainted,
-        task=live.plan.definition.task(run.name),
+        task=planned,
     )
     names = replace(names, seed=attempt.fence)
     with _explaining(seen):

@@ -60,11 +60,15 @@ class Places:
         """How many of these jobs may run at a time, where the definition says `otherwise`."""
         return self._limits.get(key, otherwise)
 
-    def held(self, pool_id: int, need: Need, extract: ExtractConfig | None) -> Held:
+    def held(self, pool_id: int, need: Need) -> Held:
         """These units of the pool, and the variables that come with them."""
         resource = self._resources.get(pool_id)
-        variables = variables_of(resource, extract) if resource and extract else {}
+        variables = variables_of(resource, need.extract) if resource and need.extract else {}
         return Held(resource_id=pool_id, resource_type=need.resource_type, value=need.value, variables=variables)
+
+    def unknown(self, organization_id: str, need: Need) -> str:
+        """Why no pool could ever give this, if none of this kind is registered at all."""
+        return "" if self.pools.suiting(organization_id, need) else self.pools.reason(organization_id, need)
 
     # What is taken
 

@@ -16,23 +16,23 @@ from anyio.abc import TaskStatus
 
 from formicary.runner.bus import Bus
 from formicary.runner.core.definition import JobDefinition
-from formicary.runner.core.errors import ERR_CANCELLED, ERR_DEFINITION, Conflict, DefinitionError, NotFound, WorldError
+from formicary.runner.core.errors import ERR_CANCELLED, Conflict, NotFound, WorldError
 from formicary.runner.core.execution import AntLost, CancelAsked, PauseAsked, Plan, ResumeAsked
-from formicary.runner.core.graph import Graph
 from formicary.runner.core.load import load
 from formicary.runner.core.plan import outstanding
 from formicary.runner.core.records import Definition, JobRequest, Lease, Version
-from formicary.runner.core.schedule import Limits, Waiting
+from formicary.runner.core.schedule import Limits
 from formicary.runner.core.states import LEASED, TERMINAL, State
+from formicary.runner.queen.arrivals import Arrivals
 from formicary.runner.queen.ask import Ask
-from formicary.runner.queen.board import AntStatus, Board, Live, job_key, needed_tags
+from formicary.runner.queen.board import AntStatus, Board, Live
 from formicary.runner.queen.changes import Change, Changes
 from formicary.runner.queen.clockwork import Clockwork
 from formicary.runner.queen.desk import QueensDesk
 from formicary.runner.queen.dispatch import Dispatcher
-from formicary.runner.queen.engine import TRUE, Engine, Step
+from formicary.runner.queen.engine import Engine, Step
 from formicary.runner.queen.logs import Logs
-from formicary.runner.queen.orders import render_plan
+from formicary.runner.queen.registry import Registry
 from formicary.runner.queen.requests import Requests
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.sources import Sources
@@ -97,7 +97,9 @@ class Queen:
             reshape=settings.reshape,
         )
         self.told = settings.told
-        self._engine.queue = self._queue_again
+        self._arrivals = Arrivals(self._engine, self._version)
+        self._engine.queue = self._arrivals.again
+        self.registry = Registry(store, self._board, self.registered, self._engine.ring)
         self._requests = Requests(store, sources, self._job, settings.told)
         self.job_of = job_finder(store, self.secrets, self._job, settings.url, clock)
         self._running = False
@@ -131,10 +133,10 @@ class Queen:
         for request in requests:
             if request.state is State.PENDING:
                 try:
-                    await self._wait(request)
+                    await self._arrivals.wait(request)
                 except Exception:  # it is on disk: it is taken up again until that works, and the others now
                     log.exception("request %d cannot be looked at now", request.id)
-                    self._timers.at(self._clock() + AGAIN, partial(self._wait, request))
+                    self._timers.at(self._clock() + AGAIN, partial(self._arrivals.wait, request))
             self._changed(request, request.state)
 
     def registered(self, definitions: Iterable[Definition]) -> None:
@@ -142,12 +144,11 @@ class Queen:
         definitions = list(definitions)
         self.clockwork.look(definitions)
         for definition in definitions:
+            self._board.places.switch(definition)
             found = self._version(definition.version_id) if definition.version_id else None
             if found and found[1]:
-                self._board.relimit(
-                    (definition.organization_id, definition.repository_id, definition.job_type),
-                    found[1].max_concurrency,
-                )
+                key = (definition.organization_id, definition.repository_id, definition.job_type)
+                self._board.relimit(key, self._board.places.limit(key, found[1].max_concurrency))
             self.changes.publish(Change("definition", definition.organization_id, definition.repository_id))
         self._engine.ring()
 
@@ -228,7 +229,11 @@ class Queen:
         execution = self.store.read().execution(request.execution_id) if request.execution_id else None
         if execution is None:
             return "it is about to start"
-        return why(execution)
+        return why(execution, self._units)
+
+    def _units(self, task_execution_id: str) -> str:
+        offered = self._board.offers.get(task_execution_id)
+        return self._dispatcher.task_reason(offered) if offered else ""
 
     def ants(self) -> list[AntStatus]:
         return list(self._board.statuses())
@@ -265,37 +270,6 @@ class Queen:
         found = self._version(version_id)
         return found[1] if found else None
 
-    async def _wait(self, request: JobRequest) -> None:
-        """Put it among the waiting, unless its skip_if (or its text) ends it at once."""
-        found = self._version(request.version_id)
-        job = found[1] if found else None
-        if found and job and job.skip_if and await self._skipped(request, found[0]):
-            return
-        self._board.queue(waiting(request, job), request)
-        if request.scheduled_at is not None and request.scheduled_at > self._clock():
-            self._timers.at(request.scheduled_at, self._ring)
-        self._engine.ring()
-
-    def _queue_again(self, live: Live) -> None:
-        """A resting execution waits to be admitted for its next attempt."""
-        self._board.queue(waiting(live.request, live.plan.definition))
-
-    async def _ring(self) -> None:
-        self._engine.ring()
-
-    async def _skipped(self, request: JobRequest, version: Version) -> bool:
-        secrets = self.store.read().secret_params(request.id) if request.has_secrets else {}
-        try:
-            seen = self.secrets.seen_by(request)
-            plan = render_plan(request, version, secrets, self._clock(), self._engine.url, seen)
-        except DefinitionError as error:
-            await self._dispatcher.end_waiting(request, State.FAILED, ERR_DEFINITION, str(error))
-            return True
-        if TRUE not in plan.definition.skip_if:
-            return False
-        await self._dispatcher.end_waiting(request, State.SKIPPED, "", "", reason="its skip_if is true")
-        return True
-
     def _reopen(self, tx: Tx, request_id: int, *, keep: bool, by: str) -> JobRequest:
         request = tx.reopen_request(request_id, keep=keep, by=by)
         self.told.created(tx, request, self._job(request.version_id))
@@ -313,6 +287,7 @@ class Queen:
     async def _recover(self) -> None:
         """Make the board from the store; what an embedded ant ran when the process ended is lost (D12)."""
         reader = self.store.read()
+        self.registry.recover()
         leases = {lease.task_execution_id: lease for lease in reader.leases()}
         for execution_id in reader.live_executions():
             with _apart(f"execution {execution_id}"):
@@ -322,7 +297,7 @@ class Queen:
                 await self._recover_leased(live, leases)
         for request in reader.waiting():
             with _apart(f"request {request.id}"):
-                await self._wait(request)
+                await self._arrivals.wait(request, anew=False)
 
     async def _recover_leased(self, live: Live, leases: Mapping[str, Lease]) -> None:
         execution = self.store.read().execution(live.execution_id)
@@ -346,8 +321,11 @@ class Queen:
             log.error("execution %d cannot be taken up: its rows are incomplete", execution_id)
             return
         secrets = reader.secret_params(request.id) if request.has_secrets else {}
-        live = Live(execution_id, request, version, plan, secrets)
+        live = Live(execution_id, request, version, plan, secrets, holds=execution.held)
         self._board.begin(live)
+        for run in execution.tasks.values():
+            if run.last and run.last.held and run.last.state in LEASED:
+                self._board.hold(live, run.last.id, run.last.held)
         self._engine.obey(live, Step(execution, outstanding(execution, plan, self._clock()), True))
 
 
@@ -360,25 +338,6 @@ def _apart(what: str) -> Iterator[None]:
         raise
     except Exception:
         log.exception("%s cannot be taken up; it is left as it is until the next start", what)
-
-
-def waiting(request: JobRequest, job: JobDefinition | None) -> Waiting:
-    """What `admit` needs to know of a request: its first tasks' tags and methods, as far as they are known by now."""
-    roots = Graph.of(job).roots if job else ()
-    first = job.task(roots[0]) if job and roots else None
-    return Waiting(
-        request_id=request.id,
-        organization_id=request.organization_id,
-        job_key=job_key(request),
-        job_type=request.job_type,
-        priority=request.priority,
-        created_at=request.created_at,
-        scheduled_at=request.scheduled_at,
-        max_concurrency=request.max_concurrency,
-        tags=needed_tags(job, first) if job and first else frozenset(),
-        methods=frozenset({first.method}) if first else frozenset(),
-        trusted=request.trusted,
-    )
 
 
 def _definition(version: Version) -> JobDefinition | None:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from formicary.runner.core.execution import Execution
 from formicary.runner.core.states import LEASED, State
 
 
-def why(execution: Execution) -> str:
-    """Of one that has begun and not ended."""
+def why(execution: Execution, units: Callable[[str], str] = lambda _: "") -> str:
+    """Of one that has begun and not ended. `units`: why an attempt has not got what it needs of a shared resource."""
     if execution.cancelled:
         return f"it is being cancelled: {execution.cancel_reason}"
     if execution.resting_since is not None and execution.rest_reason:
         return f"{execution.rest_reason} {_rests(execution)}"
     busy = [run.name for run in execution.tasks.values() if run.state in LEASED]
-    ready = [run.name for run in execution.tasks.values() if run.state is State.READY]
+    ready = [run for run in execution.tasks.values() if run.state is State.READY]
     if busy:
         return f"it runs {', '.join(f'`{name}`' for name in busy)}"
+    for run in ready:
+        if reason := units(run.attempts[-1].id):
+            return f"`{run.name}` waits: {reason}"
     if ready:
-        return f"`{ready[0]}` waits for a free hand of an ant that can run it"
+        return f"`{ready[0].name}` waits for a free hand of an ant that can run it"
     return "it waits to be tried again"
 
 

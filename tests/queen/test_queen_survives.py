@@ -55,7 +55,7 @@ async def test_a_request_is_admitted_when_the_disk_has_room_again(hive, repo, di
     async with hive.ant() as ant:
         await ant.work(await ant.claim())
         assert (await hive.ended(request.id)).state is State.COMPLETED
-    assert not any(hive.queen._board._by_job.values())
+    assert not any(hive.queen._board.places._by_job.values())
 
 
 async def test_a_ready_task_is_offered_again_when_the_disk_has_room(hive, repo, disk):
@@ -274,11 +274,11 @@ async def test_a_pass_that_fails_is_not_the_last_one(hive, repo, monkeypatch):
     await hive.watch(repo)
     real, failures = Dispatcher._admissions, []
 
-    def admissions(self):
+    def admissions(self, *given):
         if len(failures) < 2:
             failures.append(1)
             raise ValueError("unforeseen")
-        return real(self)
+        return real(self, *given)
 
     monkeypatch.setattr(Dispatcher, "_admissions", admissions)
     request = await hive.submit()
