@@ -176,6 +176,15 @@ def test_words_that_the_original_spells_otherwise():
     assert found.definition.notify[0].when == "never" and found.warnings
 
 
+@pytest.mark.parametrize("call", ['printf "%03d" .No', "Add .No 1", "Random .No 5", "len (Iterate .No)", "le .No 5"])
+def test_what_needs_a_value_is_told_when_one_should_be_there(call):
+    text = f"{SHORT}description: '{{{{{call}}}}}'\nmax_concurrency: {{{{if eq 1 (Add .No 1)}}}}1{{{{end}}}}\n"
+    good(text)
+    problems = refused(lambda: plan(text, 0, names(), dialect="go"))
+    assert [problem.line for problem in problems if "3:" in str(problem)] == [3]
+    assert plan(text, 0, names({"No": 2}), dialect="go")
+
+
 def test_a_webhook_of_which_nobody_says_where_is_left_out():
     text = f"{SHORT}webhook: {{url: {{{{.Where}}}}}}\n"
     good(text)

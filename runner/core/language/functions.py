@@ -19,6 +19,10 @@ class Refused(Exception):
     """The arguments do not fit; the text says which and why. Whoever evaluates knows the place."""
 
 
+class Absent(Refused):
+    """What cannot be done without is missing; it may be there when its time has come."""
+
+
 def text_of(value: Any) -> str:
     """A value as text, the way a script or YAML writes it: true and false small, nothing as empty, lists as JSON."""
     if isinstance(value, str):

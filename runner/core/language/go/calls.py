@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from formicary.runner.core.language.functions import Refused, size_of, text_of
+from formicary.runner.core.language.functions import Absent, Refused, size_of, text_of
 from formicary.runner.core.language.go.compare import COMPARISONS, compare
-from formicary.runner.core.language.go.functions import FUNCTIONS, KEEP_SECRETS, OWN, Absent, random_between
+from formicary.runner.core.language.go.functions import FUNCTIONS, KEEP_SECRETS, OWN, random_between
 from formicary.runner.core.language.limits import Fault, Missing
 from formicary.runner.core.language.operators import secret, weigh
 from formicary.runner.core.language.run import UNDEFINED, Evaluate, Run

@@ -10,16 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from formicary.runner.core.language.functions import Refused, kind, text_of
+from formicary.runner.core.language.functions import Absent, Refused, kind, text_of
 from formicary.runner.core.language.go.printf import printf
 from formicary.runner.core.language.limits import MAX_INT, MAX_RENDERED, MAX_TURNS
 from formicary.runner.core.language.run import UNDEFINED
 
 _DIGITS: Final = re.compile(r"[+-]?[0-9]{1,25}")
-
-
-class Absent(Refused):
-    """What is needed is missing."""
 
 
 def _text(value: Any) -> str:

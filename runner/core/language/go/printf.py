@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from formicary.runner.core.language.functions import Refused, kind, text_of
+from formicary.runner.core.language.functions import Absent, Refused, kind, text_of
 from formicary.runner.core.language.operators import secret
 from formicary.runner.core.language.run import UNDEFINED
 
@@ -66,6 +66,8 @@ def _written(found: re.Match[str], given: Iterator[Any]) -> str:
     try:
         text = _VERBS[verb](value, flags, precision)
     except TypeError:
+        if value is UNDEFINED:
+            raise Absent(f"has nothing to write with `{shown}`") from None
         raise Refused(f"cannot write {_kind(value)} with `{shown}`") from None
     return _padded(text, flags, width, verb)
 
@@ -86,7 +88,7 @@ def _shape(found: re.Match[str]) -> tuple[frozenset[str], int, int | None]:
 
 
 def _kind(value: Any) -> str:
-    return "what is missing" if value is UNDEFINED else "a fraction" if isinstance(value, float) else kind(value)
+    return "a fraction" if isinstance(value, float) else kind(value)
 
 
 def _padded(text: str, flags: frozenset[str], width: int, verb: str) -> str:
