@@ -72,7 +72,7 @@ def _may_be_named(tx: Tx, definition: Definition) -> _Wanted:
     version = tx.version(definition.version_id or 0)
     if version is None or "notify" not in version.text:
         return frozenset()
-    loaded = load(version.text, path=version.path)
+    loaded = load(version.text, path=version.path, dialect=version.dialect)
     job = loaded[version.index].definition if version.index < len(loaded) else None
     if job is None:
         return frozenset()
@@ -82,22 +82,23 @@ def _may_be_named(tx: Tx, definition: Definition) -> _Wanted:
 
 
 def _ended(moment: Moment) -> Iterator[tuple[str, State]]:
-    """(task, state) of what ended in this moment; the task is empty for the job itself."""
-    if moment.execution is not None:
-        for run in moment.execution.tasks.values():
-            old = moment.before.tasks.get(run.name) if moment.before else None
-            if run is not old and run.state in TOLD and _ran(run, moment.execution) and _ended_now(old, run):
+    """(task, state) of what ended in this moment; the task is empty for the job itself. A matrix is one task."""
+    if moment.execution is not None and moment.definition is not None:
+        for task in moment.definition.tasks:
+            run = moment.execution.tasks.get(task.task_type)
+            old = moment.before.tasks.get(task.task_type) if moment.before else None
+            if run is not None and run is not old and run.state in TOLD and _ended_now(old, run, moment.execution):
                 yield run.name, run.state
     if moment.moved and moment.state in TOLD:
         yield "", moment.state
 
 
-def _ended_now(old: TaskRun | None, run: TaskRun) -> bool:
-    return old is None or old.state is not run.state or old.last != run.last
-
-
-def _ran(run: TaskRun, execution: Execution) -> bool:
-    return run.last is not None and run.last.id.startswith(f"{execution.id}-")
+def _ended_now(old: TaskRun | None, run: TaskRun, execution: Execution) -> bool:
+    """Whether this is its end, in this execution: it was not kept from an earlier one, and has not ended before."""
+    if run.combinations is not None:
+        return old is not None and old.state is not run.state
+    ran = run.last is not None and run.last.id.startswith(f"{execution.id}-")
+    return ran and (old is None or old.state is not run.state or old.last != run.last)
 
 
 class NotifyPublisher:

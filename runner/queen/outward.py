@@ -115,7 +115,7 @@ def notify_of(job: JobDefinition, task: str) -> tuple[Notify, ...]:
 
 def _written(version: Version, task: str) -> tuple[Notify, ...]:
     """The recipients that stand in the text as they are."""
-    loaded = load(version.text, path=version.path)
+    loaded = load(version.text, path=version.path, dialect=version.dialect)
     job = loaded[version.index].definition if version.index < len(loaded) else None
     channels = notify_of(job, task) if job else ()
     kept = [(one, tuple(name for name in one.recipients if name in version.text)) for one in channels]
