@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import FormicaryError
 from formicary.runner.core.execution import Attempt, Execution, TaskRun
 from formicary.runner.core.names import fill
@@ -30,6 +31,8 @@ log = logging.getLogger("formicary.queen")
 MOST_COMMITS: Final = 10
 MOST_RUNS: Final = 50
 """How many failed runs are looked back on for the first of them."""
+MOST_SHOWN: Final = 10
+"""Failed tasks that are named."""
 SHORT: Final = 10
 
 
@@ -43,12 +46,23 @@ class Ended:
     task: str
     state: State
     before: State | None
+    job: JobDefinition | None = None
 
     @property
     def failed(self) -> list[TaskRun]:
-        """The tasks that failed; for a task's end that task alone."""
+        """The tasks that failed and were not forgiven, of a matrix its combinations; for a task's end that task alone,
+        forgiven or not."""
         runs = self.execution.tasks.values() if self.execution else ()
-        return [run for run in runs if run.state is State.FAILED and self.task in ("", run.name)]
+        failed = [run for run in runs if run.state is State.FAILED and run.combinations is None]
+        if self.task:
+            return [run for run in failed if self.task in (run.name, run.matrix_of)]
+        return [run for run in failed if not self._forgiven(run)]
+
+    def _forgiven(self, run: TaskRun) -> bool:
+        if self.job is None or run.last is None:
+            return False
+        names = (run.name, run.matrix_of)
+        return any(task.forgives(run.last.exit_code) for task in self.job.tasks if task.task_type in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,7 @@ class Composer:
 
     def notice(self, reader: Reader, request: JobRequest, payload: Mapping[str, Any]) -> Notice:
         task, execution_id = str(payload["task"]), int(payload["execution_id"])
+        plan = reader.plan(execution_id) if execution_id else None
         ended = Ended(
             request,
             reader.repository(request.repository_id) if request.repository_id is not None else None,
@@ -79,6 +94,7 @@ class Composer:
             task,
             State(payload["state"]),
             before_this(reader, request, execution_id, task),
+            plan.definition if plan else None,
         )
         bad = ended.state is State.FAILED
         shown = self._excerpt(ended) if bad else ("", "")
@@ -188,10 +204,14 @@ def facts(ended: Ended) -> Iterator[tuple[str, str]]:
         yield "Commit", f"{request.commit[:SHORT]} {_title(str(request.params.get('GitCommitMessage') or ''))}".rstrip()
     if author := str(request.params.get("GitCommitAuthor") or ""):
         yield "Author", author
-    yield "Started by", request.event + (f", {request.created_by}" if request.created_by else "")
-    for run in ended.failed:
+    by = request.created_by if request.created_by != request.event else ""
+    yield "Started by", request.event + (f", {by}" if by else "")
+    failed = ended.failed
+    for run in failed[:MOST_SHOWN]:
         yield "Failed", f"{run.name}: {_how(run)}{_which(run.last)}"
-    if not ended.failed and (told := request.error_message or request.reason):
+    if len(failed) > MOST_SHOWN:
+        yield "Failed", f"and {len(failed) - MOST_SHOWN} more"
+    if not failed and (told := request.error_message or request.reason):
         yield "Reason", told
     ran = execution.tasks[ended.task].last if execution and ended.task in execution.tasks else execution
     if ran and ran.started_at and ran.ended_at:

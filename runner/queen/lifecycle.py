@@ -111,17 +111,18 @@ def _of_the_execution(moment: Moment, hook: Hook) -> Iterator[Owed]:
 
 
 def _of_tasks(moment: Moment, job: JobDefinition) -> Iterator[Owed]:
-    if moment.execution is None:
+    """Of tasks that ask for it, and of each combination of such a matrix task."""
+    asking = {task.task_type: task for task in job.tasks if task.webhook}
+    if moment.execution is None or not asking:
         return
-    for task in job.tasks:
-        run = moment.execution.tasks.get(task.task_type)
-        if task.webhook is None or run is None:
+    for run in moment.execution.tasks.values():
+        task = asking.get(run.matrix_of or run.name)
+        if task is None or task.webhook is None:
             continue
-        old = moment.before.tasks.get(task.task_type) if moment.before else None
+        old = moment.before.tasks.get(run.name) if moment.before else None
         for attempt, state in _steps(moment.execution, old, run):
-            yield _owed(
-                _of_the_task(moment, moment.execution, run, attempt, state, task.method), task.webhook, run.name
-            )
+            event = _of_the_task(moment, moment.execution, run, attempt, state, task.method)
+            yield _owed(event, task.webhook, task.task_type)
 
 
 def _steps(execution: Execution, old: TaskRun | None, run: TaskRun) -> Iterator[tuple[Attempt | None, State]]:

@@ -99,7 +99,8 @@ async def test_a_failure_tells_what_broke_since_when_and_how(hive, repo, mails):
     assert [title for title in ("first step", "breaks <it>", "and on") if title not in text] == []
     assert text.index("and on (Ada)") < text.index("first step (Ada)"), "the newest first"
     assert "E   assert 1 == 2" in text and "\x1b" not in text
-    assert f"https://ci.example/requests/{bad.id}" in text and "manual" in text and "Failed: test: exit code 3" in text
+    assert f"https://ci.example/requests/{bad.id}" in text and "Failed: test: exit code 3" in text
+    assert "Started by: manual" in text.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,16 @@ async def test_a_task_tells_its_own_end(hive, repo, mails):
     (letter,) = letters
     assert letter["To"] == "build@example.org"
     assert letter["Subject"] == f"[{repo.path.name}] ci: task `build` failed on main: exit code 2"
+
+
+async def test_what_was_forgiven_is_not_to_blame(hive, repo, mails):
+    text = JOB.format(when="onFailure").replace("script: [make], ", "script: [make], allow_failure: true, ")
+    repo.commit({".formicary/ci.yml": text})
+    await hive.watch(repo)
+    async with mails() as letters:
+        await run(hive, 9, 3)
+    (letter,) = letters
+    assert letter["Subject"].endswith(": task `test` exit code 3") and "build" not in plain(letter)
 
 
 async def test_each_recipient_is_an_entry_of_his_own(hive, repo, mails):
