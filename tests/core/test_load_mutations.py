@@ -45,6 +45,31 @@ tasks:
     allow_failure: [1, 2]
 """,
     "job_type: small\nscript:\n  - make\n  - make test\ntimeout: 5m\ntags: [linux]\n",
+    """job_type: old
+template: go
+job_variables: {Count: 2, Image: "app:{{.Version}}"}
+retry_backoff_policy: {min: 1s, jitter: true}
+tasks:
+{{- range $i, $name := .Names }}
+  - task_type: {{$name}}-{{printf "%02d" $i}}
+    script: [echo]
+{{- else }}
+  {{- range $i := Iterate .Count }}
+  - task_type: step-{{$i}}
+    before_script: [env A=b]
+    script:
+      - echo {{$.Image | upper}} {{default "main" $.GitBranch}} {{/* why */}}
+      {{if and (lt $i 1) (not (hasPrefix $.GitBranch "x"))}}
+      - first
+      {{else if $.Late}}
+      - {{with $.Late}}{{.a}}{{end}}
+      {{end}}
+    {{if lt $i 1}}
+    on_completed: step-{{Add $i 1}}
+    {{end}}
+  {{- end }}
+{{- end }}
+""",
     """job_type: graph
 tasks:
 - task_type: a

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from formicary.runner.core.language.functions import kind
@@ -185,9 +184,9 @@ class _Builder:
         while last is not None:
             start = 1 if last is action else 2
             head = self.expression(last, scope, start, 1)
-            branch, scope, body = self.branch(head, action.keyword, scope)
-            steps, stopped = self.body(body, depth)
-            branches.append(branch(tuple(steps)))
+            scope, inner, slots = self.bound(head, action.keyword, scope)
+            steps, stopped = self.body(inner, depth)
+            branches.append(_Branch(head, slots, tuple(steps)))
             last = self.chained(stopped) if action.keyword == "if" else None
         if stopped is not None and stopped.keyword == "else":
             otherwise, stopped = self.otherwise(stopped, scope, depth)
@@ -199,21 +198,19 @@ class _Builder:
         more = stopped is not None and stopped.keyword == "else" and len(stopped.lexemes) > 1
         return stopped if more and stopped and stopped.lexemes[1].value == "if" else None
 
-    def branch(
-        self, head: _Head, keyword: str, scope: Scope
-    ) -> tuple[Callable[[tuple[Step, ...]], _Branch], Scope, Scope]:
-        """A branch that waits for its body, what the branches after it see, and what its body sees."""
+    def bound(self, head: _Head, keyword: str, scope: Scope) -> tuple[Scope, Scope, tuple[int, ...]]:
+        """What the branches after this one see, what its body sees, and where the value is kept for both."""
         slots = []
         if head.made:
             local = scope.local(head.names)
             slots.append(local.slot)
             scope = scope.with_variables({head.made[0]: local})
-        body = scope
+        inner = scope
         if keyword == "with":
             local = scope.local(head.names)
             slots.append(local.slot)
-            body = scope.with_dot(local)
-        return partial(_Branch, head, tuple(slots)), scope, body
+            inner = scope.with_dot(local)
+        return scope, inner, tuple(slots)
 
     def otherwise(self, action: Action, scope: Scope, depth: int) -> tuple[list[Step], Action | None]:
         """What follows an `else`, and the `end` of it."""
