@@ -170,7 +170,7 @@ async def open_house(
             [one.judged for one in told if one.judged is not None],
         )
         queen = Queen(store, bus, logs, sources, QueenSettings(url=url, told=effects, reshape=reshape, secrets=secrets))
-        outbox = Outbox(store, [one.publisher for one in told], time.time)
+        outbox = Outbox(store, [queen.followers, *(one.publisher for one in told)], time.time)
         store.when_owed(outbox.wake)
         credentials = credentials_of(settings, stored=secrets.credential)
         mirrors = Mirrors(settings.data / MIRRORS, credentials, most_bytes=settings.limit_mirror)

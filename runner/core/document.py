@@ -112,6 +112,9 @@ class Document:
             self.reader.tell(_value(root, "cron_trigger") or root, told, "keep one of the two")
         if schedule:
             fields["cron_trigger"] = schedule
+        if "triggers" in fields and fields["job_type"] in fields["triggers"].completed:
+            told = "A job cannot follow itself"
+            self.reader.tell(_value(root, "triggers") or root, told, "take it out of `completed`")
 
     def _fields(self, root: MappingNode, full: bool) -> dict[str, Any]:
         if full:

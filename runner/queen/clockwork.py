@@ -15,9 +15,9 @@ from formicary.runner.core import cron
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import UserError
 from formicary.runner.core.load import load
-from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, Version
-from formicary.runner.queen.requests import checked_params
-from formicary.runner.queen.sources import Sources, git_params, tainted_names
+from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository
+from formicary.runner.queen.registered import registered_request, tracked_git
+from formicary.runner.queen.sources import Sources
 from formicary.runner.queen.timers import Timers
 from formicary.runner.queen.told import Told
 from formicary.runner.store import Store, Tx
@@ -89,14 +89,13 @@ class Clockwork:
         reader = self._store.read()
         definition = reader.definition(definition_id)
         job = self._job(definition) if definition else None
-        version = reader.version(definition.version_id) if definition and definition.version_id else None
         repository = reader.repository(definition.repository_id) if definition and definition.repository_id else None
-        if definition is None or job is None or version is None or repository is None:
+        if definition is None or job is None or repository is None:
             return
         now = self._clock()
         times = cron.due(job.cron_trigger, job.timezone, due - 1, now, job.cron_missed, MAX_MISSED)
-        params = await anyio.to_thread.run_sync(self._params, repository, definition)
-        new = [_request(definition, job, version, repository, params, at) for at in times]
+        git = await anyio.to_thread.run_sync(tracked_git, self._sources, repository, definition, "schedule")
+        new = [_request(definition, job, repository, git, at) for at in times]
 
         def change(tx: Tx) -> list[JobRequest]:
             tx.set_cron_last(definition.id, now)
@@ -107,46 +106,18 @@ class Clockwork:
 
         await self._created(await self._store.write(change))
 
-    def _params(self, repository: Repository, definition: Definition) -> dict[str, object]:
-        git = self._sources.git(repository.path)
-        ref = f"refs/heads/{repository.tracked_branch}"
-        return dict(git_params(git, repository, ref=ref, commit=definition.commit, before=None, event="schedule"))
-
     def _job(self, definition: Definition) -> JobDefinition | None:
         if definition.disabled or definition.version_id is None or definition.state == "Orphaned":
             return None
         version = self._store.read().version(definition.version_id)
-        if version is None or "cron_trigger" not in version.text:
+        if version is None or not ("cron_trigger" in version.text or "schedule" in version.text):
             return None
         loaded = load(version.text, path=version.path, dialect=version.dialect)
         return loaded[version.index].definition if version.index < len(loaded) else None
 
 
 def _request(
-    definition: Definition,
-    job: JobDefinition,
-    version: Version,
-    repository: Repository,
-    git: dict[str, object],
-    at: float,
+    definition: Definition, job: JobDefinition, repository: Repository, git: dict[str, object], at: float
 ) -> NewRequest:
-    params, secrets = checked_params(job, {})
-    return NewRequest.model_validate(
-        {
-            "organization_id": definition.organization_id,
-            "repository_id": definition.repository_id,
-            "version_id": version.id,
-            "job_type": definition.job_type,
-            "event": "schedule",
-            "ref": f"refs/heads/{repository.tracked_branch}",
-            "commit": definition.commit,
-            "source_path": repository.path,
-            "cause_key": f"cron:{definition.id}:{at:.0f}",
-            "params": {**params, **git},
-            "secret_params": secrets,
-            "tainted": tainted_names(git),
-            "priority": job.priority,
-            "max_concurrency": job.max_concurrency,
-            "created_by": "cron",
-        }
-    )
+    cause = f"cron:{definition.id}:{at:.0f}"
+    return registered_request(definition, job, repository, git, event="schedule", cause=cause, created_by="cron")

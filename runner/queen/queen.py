@@ -31,6 +31,7 @@ from formicary.runner.queen.clockwork import Clockwork
 from formicary.runner.queen.desk import QueensDesk
 from formicary.runner.queen.dispatch import Dispatcher
 from formicary.runner.queen.engine import Engine, Step
+from formicary.runner.queen.followers import Followers
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.registry import Registry
 from formicary.runner.queen.requests import Requests
@@ -104,12 +105,15 @@ class Queen:
         self.job_of = job_finder(store, self.secrets, self._job, settings.url, clock)
         self._running = False
         self.clockwork = Clockwork(store, sources, self._timers, clock, self.created, settings.told)
+        self.followers = Followers(store, sources, self._job, self.created, settings.told)
+        settings.told.effects = [*settings.told.effects, self.followers.effect]
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Take up what was going on, then go on until the scope is left."""
         async with self._bus.serve(self._desk), anyio.create_task_group() as group:
             await self._recover()
             self.clockwork.look()
+            self.followers.look()
             group.start_soon(self._dispatcher.run, name="dispatcher")
             group.start_soon(self._timers.run, name="timers")
             self._running = True
@@ -143,6 +147,7 @@ class Queen:
         """These definitions have changed: their timers, and the limits of what waits, follow."""
         definitions = list(definitions)
         self.clockwork.look(definitions)
+        self.followers.look(definitions)
         for definition in definitions:
             self._board.places.switch(definition)
             found = self._version(definition.version_id) if definition.version_id else None

@@ -8,6 +8,7 @@ import pytest
 
 from formicary.runner.core.errors import WorldError
 from formicary.runner.core.states import State
+from formicary.runner.queen import clockwork
 from formicary.runner.queen.timers import Timers
 
 ONE = "job_type: ci\nscript: [make]\n"
@@ -52,7 +53,7 @@ async def test_a_schedule_goes_on_when_its_repository_is_there_again(hive, repo,
     """D5: a run that could not be made when it was due is made later, and the next ones too."""
     monkeypatch.setattr("formicary.runner.queen.clockwork.AGAIN", 0.01)
     repo.commit({".formicary/ci.yml": "job_type: ci\ncron_trigger: '* * * * * * *'\nscript: [x]\n"})
-    real, failures = hive.queen.clockwork._params, []
+    real, failures = clockwork.tracked_git, []
 
     def params(*args):
         if len(hive.requests()) == 1 and len(failures) < 2:
@@ -60,7 +61,7 @@ async def test_a_schedule_goes_on_when_its_repository_is_there_again(hive, repo,
             raise WorldError("the repository is away")
         return real(*args)
 
-    monkeypatch.setattr(hive.queen.clockwork, "_params", params)
+    monkeypatch.setattr(clockwork, "tracked_git", params)
     await hive.watch(repo)
     await hive.until(lambda: len(hive.requests()) >= 3)
     assert len(failures) == 2
