@@ -2,19 +2,22 @@
 
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
 
+from formicary.runner.core.definition import JobDefinition, TaskDefinition
+from formicary.runner.core.execution import Attempt, Combinations, Execution, TaskRun
 from formicary.runner.core.records import Secret
 from formicary.runner.core.states import State
 from formicary.runner.publish.messages import Mail, MessagePublisher, Ways
 from formicary.runner.publish.outbox import Outbox
-from formicary.runner.queen.breakage import Composer, _duration
-from formicary.runner.queen.notices import NotifyEffect, NotifyPublisher, wants
+from formicary.runner.queen.breakage import Composer, Ended, _duration
+from formicary.runner.queen.notices import NotifyEffect, NotifyPublisher, _ended, wants
 from formicary.runner.queen.outward import Outward
 from formicary.runner.queen.secrets import Secrets
-from formicary.runner.queen.told import Told
+from formicary.runner.queen.told import Moment, Told
 from formicary.runner.store.seal import Seal
 
 JOB = """\
@@ -265,6 +268,27 @@ async def test_secrets_of_what_runs_are_masked(hive, repo, mails):
         await run(hive, 0, 1, log="Error: s3cr3t-value\n")
     (letter,) = letters
     assert "s3cr3t-value" not in letter.as_string() and "leaks *** here" in plain(letter)
+
+
+def test_a_matrix_is_one_task_that_ends_once():
+    """Its combinations tell nobody by themselves; each failed one is named in the message."""
+
+    def moment(state, *combinations, before=None):
+        runs = [TaskRun(name="test", state=state, combinations=Combinations(size=2, left=0))]
+        for n in combinations:
+            failed = Attempt(id=f"7-{ord(n)}", number=1, fence=1, state=State.FAILED, exit_code=2)
+            runs.append(TaskRun(name=f"test (n={n})", matrix_of="test", state=State.FAILED, attempts=(failed,)))
+        execution = Execution(id=7, request_id=1, created_at=0.0, tasks={run.name: run for run in runs})
+        job = JobDefinition(job_type="ci", tasks=(TaskDefinition(task_type="test"),))
+        return Moment(None, None, State.EXECUTING, job, execution, before or execution)
+
+    began, one = moment(State.EXECUTING), moment(State.EXECUTING, "x")
+    assert list(_ended(replace(one, before=began.execution))) == []
+    both = moment(State.FAILED, "x", "y", before=one.execution)
+    assert list(_ended(both)) == [("test", State.FAILED)]
+    assert list(_ended(replace(both, before=both.execution))) == []
+    ended = Ended(None, None, both.execution, "test", State.FAILED, None, both.definition)
+    assert [run.name for run in ended.failed] == ["test (n=x)", "test (n=y)"]
 
 
 def test_durations_as_people_say_them():
