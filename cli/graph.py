@@ -12,7 +12,8 @@ from typing import Final
 import click
 
 from formicary.cli.run import find, tree_of
-from formicary.runner.core.definition import JobDefinition
+from formicary.cli.validate import dialect_option
+from formicary.runner.core.definition import Dialect, JobDefinition
 from formicary.runner.core.errors import SetupError
 from formicary.site.diagrams import dot_of, mermaid_of, svg_of
 
@@ -31,7 +32,8 @@ GRAPHVIZ_SECONDS: Final = 30
     help="png: with graphviz.",
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write it there.")
-def command(job: str | None, kind: str, output: Path | None) -> None:
+@dialect_option
+def command(job: str | None, kind: str, output: Path | None, dialect: Dialect) -> None:
     """Draw the graph of JOB, a definition of this working tree.
 
     \b
@@ -40,7 +42,7 @@ def command(job: str | None, kind: str, output: Path | None) -> None:
       formicary graph ci --format svg -o ci.svg
       formicary graph | dot -Tpdf > ci.pdf
     """
-    _, found = find(tree_of(Path.cwd()), job)
+    _, found = find(tree_of(Path.cwd()), job, dialect=dialect)
     drawn = _png(found) if kind == "png" else FORMATS[kind](found).encode()
     if output is not None:
         output.write_bytes(drawn)
