@@ -17,6 +17,7 @@ from typing import Final
 import click
 
 from formicary.cli.format import as_json, progress
+from formicary.cli.hooksend import pinned
 from formicary.cli.masterkey import MasterKey
 from formicary.cli.objects import keys_for
 from formicary.cli.settings import Settings, read_settings
@@ -191,7 +192,7 @@ def _server(settings: Settings) -> Finding:
     except OSError:
         said = None
     if said:
-        return _answers(str(said.get("url", "")))
+        return _answers(str(said.get("url") or ""), str(said.get("cert") or ""))
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -203,11 +204,14 @@ def _server(settings: Settings) -> Finding:
     return Finding("server", True, f"No server runs; {settings.host}:{settings.port} is free for one.")
 
 
-def _answers(url: str) -> Finding:
+def _answers(url: str, cert: str) -> Finding:
     import httpx
 
     try:
-        ready = httpx.get(f"{url}/health/ready", timeout=5.0, trust_env=False)
+        verify = pinned(cert) if cert else True
+        ready = httpx.get(f"{url}/health/ready", timeout=5.0, trust_env=False, verify=verify)
+    except OSError as error:
+        return Finding("server", False, f"The server's certificate {cert} cannot be read ({error.strerror or error}).")
     except (httpx.HTTPError, httpx.InvalidURL):
         return Finding("server", False, f"server.json names {url}, and nothing answers there; start formicary serve.")
     if ready.status_code != 200:

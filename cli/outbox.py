@@ -93,5 +93,6 @@ def _row(one: Json) -> tuple[str, ...]:
 
 
 def _next(one: Json) -> str:
+    """What is due goes when its destination takes it: one at a time, where that is in trouble."""
     left = (moment(one["due_at"]) or 0.0) - time.time()
-    return f"in {duration(left)}" if left > 0 else "now"
+    return f"in {duration(left)}" if left > 0 else "in turn"

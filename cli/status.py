@@ -99,12 +99,18 @@ def _details_lines(found: Json) -> Iterator[str]:
 def _facts(request: Json) -> list[tuple[str, str]]:
     params = ", ".join(f"{name}={one_line(str(value))}" for name, value in request["params"].items() if _own(name))
     return [
-        ("  asked for", f"{age(request['created_at'])} ({request['event']}, by {request['created_by'] or 'git'})"),
+        ("  asked for", f"{age(request['created_at'])} ({_cause(request)})"),
         ("  ref", _ref(request)),
         ("  params", params),
         ("  took", took(request["started_at"], request["ended_at"])),
         ("  error", _error(request)),
     ]
+
+
+def _cause(request: Json) -> str:
+    """A move in git has nobody's name but its own."""
+    event, by = request["event"], request["created_by"]
+    return f"{event}, by {by}" if by not in ("", event) else str(event)
 
 
 def _own(name: str) -> bool:

@@ -25,6 +25,8 @@ from formicary.webhook.parts import Door
 logger = logging.getLogger("formicary.webhook")
 
 FORGE: Final = "commit"
+_UNSIGNED: Final = f"The call has no {github.SIGNATURE}. Set a secret at the hook, and the same one here."
+_UNFIT: Final = "The signature fits no secret that is set here. Set the same secret here and at the hook."
 _LARGE: Final = 1 << 20
 _DEFAULT: Final = 0
 """Stands for the forge's default secret, where repositories' own secrets stand by the repositories' numbers."""
@@ -53,9 +55,10 @@ async def on_github(call: Call) -> Response:
     known = [one for one in door.store.read().repositories() if one.forge == github.FORGE]
     own = {one.id: secret for one in known if (secret := door.forge_secret(one))}
     default = {_DEFAULT: secret} if (secret := door.default_secrets.get(github.FORGE)) else {}
-    signers = await _signers({**own, **default}, body, call.request.headers.get(github.SIGNATURE, ""))
+    said = call.request.headers.get(github.SIGNATURE, "")
+    signers = await _signers({**own, **default}, body, said)
     if not signers:
-        _refuse(door, "The signature fits no secret that is set here. Set the same secret here and at the hook.")
+        _refuse(door, _UNFIT if said else _UNSIGNED)
     key = delivery_key(call, "X-GitHub-Delivery")
     text, fact = _github_fact(call, body)
     speaks_for = [one for one in known if (one.id if one.id in own else _DEFAULT) in signers]
@@ -78,7 +81,9 @@ def _github_fact(call: Call, body: bytes) -> tuple[str, Fact]:
         raise HTTPException(415, str(error)) from error
     except ValidationError:
         raise
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise HTTPException(400, "The body cannot be read: it is nested too deep") from error
+    except ValueError as error:
         raise HTTPException(400, f"The body cannot be read: {error}") from error
 
 

@@ -75,6 +75,8 @@ def test_https_for_people_and_for_our_own_commands_and_hooks(serve, project, cer
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
         fetch(server.url + "/health/live")
     said = ["--data", str(server.data)]
+    doctor = subprocess.run([*FORMICARY, "doctor", *said], cwd=tmp_path, capture_output=True, text=True)
+    assert f"A server runs at {server.url}, and it is ready" in doctor.stdout
     hook = subprocess.run([*FORMICARY, "hook", "install", *said], cwd=project.path, capture_output=True, text=True)
     assert hook.returncode == 0, hook.stderr
     project.commit({"a.txt": "1"})

@@ -138,7 +138,8 @@ async def test_without_a_secret_nothing_is_accepted(client, post, ant_hill, door
     """T9: fail closed; a wrong, missing or SHA-1 signature is 401, counted, and its body never parsed."""
     for headers in ({"X-Hub-Signature-256": ""}, {"X-Hub-Signature-256": "sha256=" + "0" * 64}):
         assert (await post(push(), **headers)).status_code == 401
-    assert (await post(push(), **{"X-Hub-Signature-256": "", "X-Hub-Signature": "sha1=" + "0" * 40})).status_code == 401
+    old = await post(push(), **{"X-Hub-Signature-256": "", "X-Hub-Signature": "sha1=" + "0" * 40})
+    assert old.status_code == 401 and "has no x-hub-signature-256" in old.json()["detail"].lower()
     door.forge_secret = lambda one: None
     assert (await post(push())).status_code == 401
     assert (await post(push(), secret=b"")).status_code == 401
