@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from formicary.ant import extract, globs, pack
@@ -140,14 +140,16 @@ def _joined(folder: str, path: str) -> str:
 def put_in_place(
     inputs: Iterable[Input], below: Below, objects: ObjectStore, limits: ArtifactLimits, scratch: Path
 ) -> None:
-    """Put the artifacts of dependencies where they were. Raises UserError, WorldError, OSError."""
+    """Put the artifacts of dependencies where they were, or below their folders. Raises UserError, WorldError,
+    OSError."""
     for one in inputs:
         with checked(objects, one.artifact.digest, scratch) as content:
             if one.artifact.kind == "tar":
-                extract.unpack(content, below, limits)
+                extract.unpack(content, below, limits, one.folder)
             else:
                 mode = 0o755 if one.artifact.executable else 0o644
-                extract.write(content, below, one.artifact.name, mode, one.artifact.size)
+                path = str(PurePosixPath(one.folder, one.artifact.name))
+                extract.write(content, below, path, mode, one.artifact.size)
 
 
 def checked(objects: ObjectStore, sha256: str, scratch: Path) -> BinaryIO:

@@ -37,8 +37,11 @@ class _Info(tarfile.TarInfo):
         return super()._proc_member(tar)  # type: ignore[misc,no-any-return]  # typeshed leaves it out
 
 
-def unpack(source: BinaryIO, into: Below, limits: ArtifactLimits) -> int:
-    """Unpack a tar; returns how many bytes of content there were. Raises HostileArchive, Outside, OSError."""
+def unpack(source: BinaryIO, into: Below, limits: ArtifactLimits, folder: str = "") -> int:
+    """Unpack a tar, below `folder`; returns how many bytes of content there were.
+
+    Raises HostileArchive, Outside, OSError.
+    """
     count = size = 0
     try:
         with tarfile.open(fileobj=source, mode="r|", tarinfo=_Info) as tar:
@@ -48,19 +51,20 @@ def unpack(source: BinaryIO, into: Below, limits: ArtifactLimits) -> int:
                     raise HostileArchive(f"The archive holds more than {limits.max_files} files; it is not unpacked.")
                 if size > limits.max_bytes:
                     raise HostileArchive(f"The archive holds more than {limits.max_bytes} bytes; it is not unpacked.")
-                _put(tar, member, into)
+                _put(tar, member, into, folder)
     except (tarfile.TarError, UnicodeError, ValueError) as error:
         raise HostileArchive(f"The archive is damaged and cannot be unpacked: {error}.") from error
     return size
 
 
-def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Below) -> None:
+def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Below, folder: str) -> None:
     if len(member.name) > _MAX_PATH:
         raise HostileArchive("The archive holds a path that is longer than any may be; it is not unpacked.")
     if len(parts_of(member.name)) > MAX_DEPTH:
         raise HostileArchive(f"The archive holds a path more than {MAX_DEPTH} folders deep; it is not unpacked.")
+    path = "/".join((folder, *parts_of(member.name))) if folder else member.name
     if member.isdir():
-        into.make_folder(member.name)
+        into.make_folder(path)
         return
     if not member.isreg() or member.issparse():
         raise HostileArchive(
@@ -68,7 +72,7 @@ def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Below) -> None:
         )
     content = tar.extractfile(member)
     assert content is not None, "a regular file has content"
-    write(content, into, member.name, 0o755 if member.mode & 0o111 else 0o644, member.size)
+    write(content, into, path, 0o755 if member.mode & 0o111 else 0o644, member.size)
 
 
 def write(content: BinaryIO | object, into: Below, path: str, mode: int, size: int) -> None:

@@ -38,7 +38,8 @@ async def inputs(kit: Kit, order: TaskOrder, place: Place, log: Log) -> frozense
         # Lost before the script's own time is over: waiting for the store is not its fault (D12).
         await patiently(put, min(kit.settings.store_patience, order.task.timeout / 2), log.sys)
         for one in order.inputs:
-            log.sys(f"Artifact {one.artifact.name} of {one.task_type} put in place.")
+            where = f"put below {one.folder}" if one.folder else "put in place"
+            log.sys(f"Artifact {one.artifact.name} of {one.task_type} {where}.")
     if not order.task.cache:
         return frozenset()
     exact, said = await to_thread.run_sync(partial(_caches, kit, order, place), limiter=kit.threads)

@@ -33,6 +33,7 @@ _ANEW: Final[Mapping[str, Any]] = {
 
 NOT_CHOSEN = "No outcome led to this task."
 NO_WAY = "Nothing let this task start."
+NO_COMBINATION = "Its matrix has no combination."
 
 
 def advance(course: Course) -> None:
@@ -99,9 +100,10 @@ def examine(course: Course, name: str) -> None:
 
 def launch(course: Course, run: TaskRun, node: Node) -> None:
     """The task's time has come."""
-    if node.task.unwanted:
+    unwanted = node.task.unwanted or (NO_COMBINATION if node.task.matrix and not node.members else "")
+    if unwanted:
         outcome = outcomes.conclude(node.task, Result(excepted=True))
-        _end_unrun(course, run, outcome, node.task.unwanted, excepted=outcome.state is State.SKIPPED)
+        _end_unrun(course, run, outcome, unwanted, excepted=outcome.state is State.SKIPPED)
     elif node.task.matrix is not None:
         combinations.set_off(course, run, node)
     else:

@@ -235,9 +235,7 @@ JOB_KEYS_NOT_YET: Final = frozenset(
 )
 TASK_KEYS_NOT_YET: Final = frozenset(
     [
-        "matrix",
         "report_stdout",
-        "when",
         "artifact_ids",
         "reports",
         "container",

@@ -23,6 +23,7 @@ from formicary.runner.core.language.limits import MAX_TASKS, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
 from formicary.runner.core.language.run import Doubt
+from formicary.runner.core.matrix import check_runs
 from formicary.runner.core.names import secrets_named
 from formicary.runner.core.reader import Reader, Unread, When
 from formicary.runner.core.shapes import UNKNOWN, variables
@@ -53,7 +54,8 @@ class Document:
     def __init__(self, reader: Reader, source: str, *, own: bool = False) -> None:
         self.own = own
         """Whether this rendering has the variables of the one task that is read from it."""
-        self.again: set[str] = set()
+        self.again: dict[str, frozenset[str]] = {}
+        """The names that shape a task, of those that are shaped by variables of their own."""
         self.reader = reader
         self.source = source
         self.root = reader.rendered.tree
@@ -102,6 +104,7 @@ class Document:
         made = list(self.tasks(tasks, fields)) if tasks is not None else [self._made(_short_task(fields))]
         if tasks is None and not fields.get("script") and not reader.faults:
             reader.tell(root, "This job does nothing", "write `script:` or `tasks:`")
+        check_runs(reader, tasks or root, made)
         return JobDefinition(**_job_fields(fields, tasks is None), tasks=tuple(made))
 
     def _one_schedule(self, root: MappingNode, fields: dict[str, Any]) -> None:
@@ -192,9 +195,11 @@ class Document:
         reader.used.clear()
         fields = TASK.read(reader, node)
         values, _ = fields.get("variables") or ({}, None)
-        if reader.when is When.PLAN and not self.own and not reader.used.isdisjoint(values):
+        matrix = fields.get("matrix")
+        own = {*values, *(matrix.names if matrix else ())}
+        if reader.when is When.PLAN and not self.own and not reader.used.isdisjoint(own):
             del reader.faults[before:]
-            self.again.add(fields.get("task_type", ""))
+            self.again[fields.get("task_type", "")] = frozenset(reader.used)
         return fields
 
     def one_task(self, task_type: str) -> TaskDefinition | None:

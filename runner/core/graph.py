@@ -122,6 +122,14 @@ def _compiled(key: _Same) -> Graph:
     return Graph(nodes, order, roots, tuple(name for name in order if tasks[name].always_run))
 
 
+def task_of(definition: JobDefinition, name: str) -> TaskDefinition:
+    """The task that a run of this name follows: one of the definition's, or as a combination of its matrix does.
+
+    Raises KeyError.
+    """
+    return Graph.of(definition).nodes[name].task
+
+
 def run_name(task: TaskDefinition, combination: Combination) -> str:
     return f"{task.task_type} ({combination.label})"
 

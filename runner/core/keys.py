@@ -26,6 +26,7 @@ from formicary.runner.core.definition import (
 )
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
+from formicary.runner.core.matrix import matrix, when
 from formicary.runner.core.outward import hook, notify, retention, secrets, status
 from formicary.runner.core.reader import Reader
 from formicary.runner.core.shapes import (
@@ -224,7 +225,9 @@ TASK: Final = Table(
         "on_exit_code": Key(exit_codes, "exit_codes"),
         "needs": Key(names, "texts"),
         "dependencies": Key(names, "texts"),
+        "matrix": Key(matrix, "matrix"),
         "except": Key(text, "text", late=True, field="except_"),
+        "when": Key(when, "when_filter"),
         "script": Key(strings, "texts", late=True, code=True),
         "shell": Key(strings, "texts", late=True, code=True),
         "variables": Key(variables, "variables", late=True),

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Final
 
-from formicary.runner.core.definition import GO, NATIVE, Dialect, JobDefinition, TaskDefinition, Value
+from formicary.runner.core.definition import GO, NATIVE, Combination, Dialect, JobDefinition, TaskDefinition, Value
 from formicary.runner.core.document import FULL, Document
 from formicary.runner.core.errors import DefinitionError, Problem
 from formicary.runner.core.language import source
@@ -23,9 +23,10 @@ from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node
 from formicary.runner.core.language.nodes import Sequence as SequenceNode
 from formicary.runner.core.language.render import Compiled, Rendered, compile_document, end_of
-from formicary.runner.core.names import JOB_VARIABLE, PARAM, TASK_VARIABLE, Names
+from formicary.runner.core.names import JOB_VARIABLE, MATRIX, PARAM, TASK_VARIABLE, Names
 from formicary.runner.core.reader import Enough, Reader, Unread, When
 from formicary.runner.core.samples import SAMPLE_NAMES
+from formicary.runner.core.variants import varied
 
 _CACHED_CHARACTERS: Final = 2 * 1024 * 1024
 _CACHED_FILES: Final = 256
@@ -316,13 +317,32 @@ def _own_variables(unit: _Unit, names: Names, job: JobDefinition, document: Docu
     """Tasks whose shape is made of their own variables are read from a rendering that has these."""
     tasks = []
     for task in job.tasks:
-        if task.task_type in document.again:
-            again, faults = _read_task(unit, names, task.task_type, When.PLAN, budget)
-            for fault in faults:
-                document.reader.add(fault)
-            task = again or task
+        used = document.again.get(task.task_type)
+        if used is not None and task.matrix and task.matrix.combinations:
+            read = partial(_read_one, unit, names, task, document, budget)
+            task = varied(task, task.matrix, used, read, partial(_differs_by, document, task))
+        elif used is not None:
+            task = _read_one(unit, names, task, document, budget) or task
         tasks.append(task)
     return job.model_copy(update={"tasks": tuple(tasks)})
+
+
+def _read_one(
+    unit: _Unit, names: Names, task: TaskDefinition, document: Document, budget: Budget, one: Combination | None = None
+) -> TaskDefinition | None:
+    """The task as its own variables shape it, and as a combination of its matrix does; what is wrong is told."""
+    if one is not None and task.matrix is not None:
+        names = names.under(one.values, frozenset(task.matrix.tainted), MATRIX)
+    found, faults = _read_task(unit, names, task.task_type, When.PLAN, budget)
+    for fault in faults:
+        document.reader.add(fault)
+    return None if faults else found
+
+
+def _differs_by(document: Document, task: TaskDefinition, key: str) -> None:
+    told = f"`{key}` of a matrix task is the same for all its combinations"
+    node = document.task_node(task.task_type)
+    document.reader.tell(node or 0, told, "leave its variables out of it, or write several tasks")
 
 
 def _read_task(

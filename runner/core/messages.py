@@ -40,10 +40,11 @@ class Source(Message):
 
 
 class Input(Message):
-    """An artifact of a dependency, put in place before the script."""
+    """An artifact of a dependency, put in place before the script; below `folder`, of a combination of a matrix."""
 
     task_type: str
     artifact: ArtifactRef
+    folder: str = ""
 
 
 class TaskOrder(Message):

@@ -50,7 +50,7 @@ _FORBIDDEN: Final = re.compile(
 _NO_PROCESS_TAKES: Final = re.compile("[\0\ud800-\udfff]")
 
 # Whose value wins: the higher. What a rendering of the text makes itself may replace what stands below it.
-TASK_RESULTS, JOB_VARIABLE, PARAM, TASK_VARIABLE, OUTPUT, FIXED = range(6)
+TASK_RESULTS, JOB_VARIABLE, PARAM, TASK_VARIABLE, OUTPUT, MATRIX, FIXED = range(7)
 
 
 @dataclass(frozen=True)
@@ -191,21 +191,25 @@ def names_for(
     outputs: Mapping[str, Mapping[str, Value]] | None = None,
     outputs_tainted: bool = False,
     task: TaskDefinition | None = None,
+    matrix: Mapping[str, Value] | None = None,
+    tainted_matrix: tuple[str, ...] = (),
+    by_combination: Mapping[str, Mapping[str, Mapping[str, Value]]] | None = None,
 ) -> Names:
-    """All names, the later ones winning: job_variables, params, variables of the task, outputs of finished tasks.
+    """All names, the later ones winning: job_variables, params, variables of the task, outputs of finished tasks, those
+    of the combination of a matrix.
 
     Built-ins and secrets are shadowed by nothing. `secret_params` are those of `params` whose value is a secret;
     `secrets` come from elsewhere; so do `configs`, the secret configs, of which a task sees only its own, and which a
     secret parameter of the same name replaces; with `withheld` (an untrusted run) it sees none. `job` is the planned
     definition, or None before there is one; `outputs` are in the order in which their tasks ended, and each is there as
-    `name` and as `task.name`.
+    `name` and as `task.name`; `by_combination` those of a matrix task, as `task["python=3.12"].name`.
     """
     mine = {name: text_of(params[name]) for name in secret_params if name in params} | dict(secrets or {})
     shared = {name: text for name, text in (configs or {}).items() if name not in mine and name not in built_in}
     hidden = mine | shared
     results = outputs or {}
     layers = _Layers(tainted_params)
-    layers.add({task_type: dict(found) for task_type, found in results.items()}, TASK_RESULTS, outputs_tainted)
+    layers.add(_task_results(results, by_combination or {}), TASK_RESULTS, outputs_tainted)
     if job is not None:
         layers.add(job.job_variables, JOB_VARIABLE, tainted=frozenset(job.tainted_variables), made=True)
         layers.add(_defaults(job), PARAM)
@@ -214,6 +218,7 @@ def names_for(
         layers.add(task.variables, TASK_VARIABLE, tainted=frozenset(task.tainted_variables), made=True)
     for found in results.values():
         layers.add(found, OUTPUT, outputs_tainted)
+    layers.add(matrix or {}, MATRIX, tainted=frozenset(tainted_matrix), made=True)
     layers.add(built_in, FIXED)
     tokens = {name: secret_token(name) if value else "" for name, value in hidden.items()}
     layers.add(tokens, FIXED, tainted=tainted_params & secret_params, made=True)
@@ -247,6 +252,16 @@ class _Layers:
         self.tainted |= names & OUTSIDERS_WRITE | names & tainted
         if rank == JOB_VARIABLE:
             self.tainted |= names & self.suspects
+
+
+def _task_results(
+    results: Mapping[str, Mapping[str, Value]], by_combination: Mapping[str, Mapping[str, Mapping[str, Value]]]
+) -> dict[str, Value]:
+    found: dict[str, Value] = {task_type: dict(outputs) for task_type, outputs in results.items()}
+    for task_type, combinations in by_combination.items():
+        of_each = {label: dict(outputs) for label, outputs in combinations.items()}
+        found[task_type] = {**results.get(task_type, {}), **of_each}
+    return found
 
 
 def _defaults(job: JobDefinition) -> dict[str, Value]:

@@ -313,6 +313,15 @@ class Reader:
                 return token.value
         return None
 
+    def collection(self, node: Node) -> list[Any] | dict[str, Any] | None:
+        """The list or mapping that one token alone stands for, quoted or not; None otherwise."""
+        found = TOKEN.fullmatch(node.text) if isinstance(node, Scalar) else None
+        token = self.tokens[int(found[1])] if found else None
+        if token is None or not isinstance(token.value, (list, dict)):
+            return None
+        self._look(token)
+        return token.value
+
     def boolean(self, node: Node) -> bool:
         text = self.known(self.scalar(node, "true or false"))
         value = resolve(text)

@@ -9,6 +9,7 @@ from functools import partial
 
 from formicary.runner.core.errors import StaleFence
 from formicary.runner.core.execution import AntLost, Event, Executing, Finished, OfferReturned, Result
+from formicary.runner.core.graph import task_of
 from formicary.runner.core.messages import Ant, LogChunk, Report, TaskOrder
 from formicary.runner.core.records import Artifact, Lease
 from formicary.runner.queen.board import Claim, Live, Worker
@@ -151,7 +152,7 @@ class QueensDesk:
         last = events[-1]
         if step.changed and isinstance(last, Finished) and step.execution is not None:
             found = step.execution.attempt(last.task_execution_id)
-            task = live.plan.definition.task(found[0].name) if found else None
+            task = task_of(live.plan.definition, found[0].name) if found else None
             expires = task.artifacts.expires_after if task else None
             for one in last.result.artifacts:
                 tx.add_artifact(
@@ -160,7 +161,7 @@ class QueensDesk:
                         repository_id=live.request.repository_id,
                         request_id=live.request.id,
                         task_execution_id=last.task_execution_id,
-                        task_type=task.task_type if task else "",
+                        task_type=found[0].name if found else "",
                         name=one.name,
                         kind=one.kind,
                         size=one.size,

@@ -27,6 +27,7 @@ from formicary.runner.core.execution import (
     Plan,
     RetryDue,
 )
+from formicary.runner.core.graph import task_of
 from formicary.runner.core.plan import begin, decide
 from formicary.runner.core.records import JobRequest, Lease, Version
 from formicary.runner.core.schedule import Admission, Admitted, AntView, Limits, Waiting, admit, match
@@ -348,7 +349,7 @@ class Dispatcher:
         for order in start.orders:
             if not isinstance(order, Offer):
                 continue
-            task = start.plan.definition.task(order.task)
+            task = task_of(start.plan.definition, order.task)
             fits = needed_tags(start.plan.definition, task) <= worker.tags and task.method in worker.ant.methods
             if fits and not task.except_ and task.resources is None:
                 event = Claimed(order.task_execution_id, order.fence, worker.ant.ant_id)

@@ -33,6 +33,7 @@ from formicary.runner.core.execution import (
     WakeAt,
     Withdraw,
 )
+from formicary.runner.core.graph import task_of
 from formicary.runner.core.plan import decide
 from formicary.runner.core.schedule import OfferView
 from formicary.runner.core.semaphores import Need
@@ -206,7 +207,7 @@ class Engine:
         if verdict is not None:
             self.post(execution.id, Finished(order.task_execution_id, order.fence, verdict))
             return
-        task, request = live.plan.definition.task(order.task), live.request
+        task, request = task_of(live.plan.definition, order.task), live.request
         view = OfferView(
             task_execution_id=order.task_execution_id,
             priority=request.priority,
@@ -229,7 +230,7 @@ class Engine:
 
     def excepted(self, live: Live, execution: Execution, name: str) -> Result | None:
         """The result of a task that its `except` keeps from running, or whose `except` cannot be rendered."""
-        if not live.plan.definition.task(name).except_:
+        if not task_of(live.plan.definition, name).except_:
             return None
         run = execution.tasks[name]
         try:

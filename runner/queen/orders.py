@@ -10,19 +10,22 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
-from formicary.runner.core.definition import JobDefinition, Resource, TaskDefinition, Value
+from formicary.runner.core.definition import Combination, JobDefinition, Matrix, Resource, TaskDefinition, Value
 from formicary.runner.core.errors import DefinitionError
 from formicary.runner.core.execution import Attempt, Execution, Held, Plan, TaskRun
+from formicary.runner.core.graph import Graph
 from formicary.runner.core.load import attempt as render_attempt
 from formicary.runner.core.load import constant_plan
 from formicary.runner.core.load import plan as render_job
-from formicary.runner.core.messages import Input, Source, TaskOrder
+from formicary.runner.core.messages import Source, TaskOrder
 from formicary.runner.core.names import Names, environment, names_for, secrets_of
 from formicary.runner.core.records import JobRequest, Version
 from formicary.runner.core.sight import NOTHING, Sight
 from formicary.runner.queen.board import Live
 from formicary.runner.queen.places import variable
+from formicary.runner.queen.results import NO_RESULTS, Results, inputs_of, results_of
 from formicary.runner.queen.secrets import Secrets
+from formicary.runner.queen.wanted import passed_by
 
 NO_VALUES: Final[Mapping[str, Value]] = {}
 
@@ -74,7 +77,8 @@ def render_plan(
         names = replace(_names(None, request, secrets, known, seen), seed=request.id)
         with _explaining(seen):
             planned = render_job(version.text, version.index, names, path=version.path, dialect=version.dialect)
-    return Plan.model_construct(definition=planned.definition, tainted=tuple(sorted(planned.tainted)))
+    definition = passed_by(planned.definition, request.params)
+    return Plan.model_construct(definition=definition, tainted=tuple(sorted(planned.tainted)))
 
 
 def of_resource(held: Held | None, resource: Resource | None) -> Mapping[str, Value]:
@@ -131,7 +135,7 @@ def make_order(
         secrets=live.secrets | secrets.values(seen, own) if own else dict(live.secrets),
         notes=(*values.notes, *seen.notes(task)),
         source=_source(live, task),
-        inputs=_inputs(execution, task),
+        inputs=inputs_of(execution, Graph.of(live.plan.definition), task),
         trusted=request.trusted,
     )
 
@@ -140,8 +144,11 @@ def render_task(
     live: Live, execution: Execution, run: TaskRun, attempt: Attempt, now: float, url: str, seen: Sight = NOTHING
 ) -> tuple[TaskDefinition, Names]:
     """The attempt's own task and the names it was made from. Raises DefinitionError."""
-    own: dict[str, Value] = {"TaskType": run.name, "TaskRetry": run.failures + run.lost}
-    planned = live.plan.definition.task(run.name)
+    written = run.matrix_of or run.name
+    own: dict[str, Value] = {"TaskType": written, "TaskRetry": run.failures + run.lost}
+    graph = Graph.of(live.plan.definition)
+    planned, combination = graph.nodes[run.name].task, graph.nodes[run.name].combination
+    results = results_of(execution)
     held = {**of_resource(execution.held, None), **of_resource(attempt.held, planned.resources)}
     names = _names(
         live.plan.definition,
@@ -153,15 +160,19 @@ def render_task(
             **own,
         },
         seen,
-        outputs=_outputs(execution),
+        results,
         tainted_variables=live.plan.tainted,
         task=planned,
+        matrix=graph.nodes[written].task.matrix,
+        combination=combination,
     )
     names = replace(names, seed=attempt.fence)
     with _explaining(seen):
         version = live.version
-        task = render_attempt(version.text, version.index, names, run.name, path=version.path, dialect=version.dialect)
-        return task, names
+        task = render_attempt(version.text, version.index, names, written, path=version.path, dialect=version.dialect)
+    if combination is not None:
+        task = task.model_copy(update={"task_type": run.name, "matrix": None})
+    return task, names
 
 
 def _names(
@@ -170,10 +181,12 @@ def _names(
     secrets: Mapping[str, str],
     built_in: Mapping[str, Value],
     seen: Sight,
+    results: Results = NO_RESULTS,
     *,
-    outputs: Mapping[str, Mapping[str, Value]] | None = None,
     tainted_variables: tuple[str, ...] = (),
     task: TaskDefinition | None = None,
+    matrix: Matrix | None = None,
+    combination: Combination | None = None,
 ) -> Names:
     return names_for(
         job,
@@ -183,26 +196,13 @@ def _names(
         secrets=secrets,
         configs=seen.configs,
         withheld=seen.withheld,
-        outputs=outputs or {},
+        outputs=results.outputs,
         outputs_tainted=bool(request.tainted),
         task=task,
+        matrix=combination.values if combination else None,
+        tainted_matrix=matrix.tainted if matrix else (),
+        by_combination=results.combinations,
     )
-
-
-def _outputs(execution: Execution) -> dict[str, Mapping[str, Value]]:
-    """Outputs of the finished tasks, in the order in which they ended."""
-    done = [run.last for run in execution.tasks.values() if run.last and run.last.ended_at and run.last.outputs]
-    names = {run.last.id: run.name for run in execution.tasks.values() if run.last}
-    return {names[last.id]: last.outputs for last in sorted(done, key=lambda last: last.ended_at or 0.0)}
-
-
-def _inputs(execution: Execution, task: TaskDefinition) -> tuple[Input, ...]:
-    found: list[Input] = []
-    for name in task.dependencies:
-        run = execution.tasks.get(name)
-        if run and run.last:
-            found.extend(Input(task_type=name, artifact=artifact) for artifact in run.last.artifacts)
-    return tuple(found)
 
 
 @lru_cache(maxsize=256)

@@ -14,6 +14,8 @@ MAX_NODES: Final = 50_000
 MAX_TURNS: Final = 100_000
 """Loop turns of all loops together."""
 MAX_TASKS: Final = 500
+MAX_RUNS: Final = 5_000
+"""What the tasks of a job come to, each combination of a matrix counted."""
 MAX_DOCUMENTS: Final = 100
 MAX_FRAGMENTS: Final = 10
 """What one job may include; each is as long as a file may be."""
