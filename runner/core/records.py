@@ -137,6 +137,10 @@ class NewRequest(Record):
     description: str = ""
     created_by: str = ""
     trusted: bool = True
+    parent_id: int | None = None
+    """The request that forked this one."""
+    parent_task: str = ""
+    """The task execution of the parent on which it hangs."""
     state: State = State.PENDING
     reason: str = ""
 

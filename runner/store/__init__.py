@@ -91,6 +91,10 @@ class Reader(Protocol):
         """Whether it is PENDING and has no execution."""
         ...
 
+    def children(self, request_id: int, limit: int = 1000) -> list[JobRequest]:
+        """The requests that this one has forked, in that order."""
+        ...
+
     def waiting(self) -> list[JobRequest]:
         """Every PENDING request without an execution, oldest first."""
         ...

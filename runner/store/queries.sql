@@ -35,6 +35,10 @@ SELECT 1 FROM requests WHERE id = :id AND state = 'PENDING' AND execution_id IS 
 -- Requests that wait for admission, oldest first.
 SELECT {request.columns} FROM requests WHERE state = 'PENDING' AND execution_id IS NULL ORDER BY id LIMIT :limit
 
+-- name: children
+-- Requests that another one has forked, in the order in which they were.
+SELECT {request.columns} FROM requests WHERE parent_id = :parent_id ORDER BY id LIMIT :limit
+
 -- name: create_request
 -- Store a request; no row comes back where its cause or its live user_key is known.
 INSERT INTO requests ({new_request.columns}, has_secrets, created_at, ended_at)

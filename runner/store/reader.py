@@ -117,6 +117,9 @@ class SqliteReader:
     def waiting(self) -> list[JobRequest]:
         return self._many(rows.REQUEST, "waiting_requests", {"limit": MAX_WAITING})
 
+    def children(self, request_id: int, limit: int = 1000) -> list[JobRequest]:
+        return self._many(rows.REQUEST, "children", {"parent_id": request_id, "limit": limit})
+
     def execution(self, execution_id: int) -> Execution | None:
         row = self._row("execution", {"id": execution_id})
         return None if row is None else _execution(execution_id, row[0])

@@ -83,7 +83,13 @@ def _resources(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 10
+@MIGRATIONS(name="11 forked jobs")
+def _forked(db: Database) -> None:
+    for statement in _statements("schema_11.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 11
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:
