@@ -34,12 +34,12 @@ from formicary.cli.watch import Watcher
 from formicary.runner.core.definition import NATIVE, Dialect, JobDefinition, Value
 from formicary.runner.core.errors import DefinitionError, FormicaryError, NotFound, SetupError, UserError, WorldError
 from formicary.runner.core.execution import Plan
-from formicary.runner.core.load import Loaded, load
+from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import JobRequest, NewRequest, Repository
 from formicary.runner.core.states import SUCCESS, TERMINAL, State
 from formicary.runner.git.repository import GitRepository
 from formicary.runner.queen.requests import checked_params, store_request
-from formicary.runner.queen.sources import FOLDER, NO_GIT, git_params, tainted_names, without_doubles
+from formicary.runner.queen.sources import FOLDER, NO_GIT, git_params, load_all, tainted_names, without_doubles
 from formicary.runner.store import Tx
 from formicary.runner.store.connect import FILE_NAME
 from formicary.runner.store.sqlite import open_reader
@@ -90,15 +90,15 @@ def find(tree: Path, job_type: str | None, task: str = "", dialect: Dialect = NA
 
 
 def read_tree(tree: Path, dialect: Dialect = NATIVE) -> tuple[list[Loaded], list[Any]]:
-    loaded: list[Loaded] = []
     broken: list[Any] = []
+    texts: dict[str, str] = {}
     files = [path for path in sorted((tree / FOLDER).rglob("*")) if path.suffix in (".yml", ".yaml") and path.is_file()]
     for path in files:
         try:
-            text = path.read_text(encoding="utf-8")
+            texts[path.relative_to(tree).as_posix()] = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SetupError(f"{path} cannot be read: {error}") from error
-        loaded.extend(load(text, path=str(path.relative_to(tree)), dialect=dialect))
+    loaded = load_all(texts, broken, dialect)
     return without_doubles(loaded, broken), broken
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,8 @@ import click
 from formicary.cli.format import as_json, progress, width
 from formicary.runner.core.definition import DIALECTS, NATIVE, Dialect
 from formicary.runner.core.errors import NotFound, Problem, UserError
-from formicary.runner.core.load import Loaded, load
+from formicary.runner.core.language import fragments
+from formicary.runner.core.load import Loaded, load, stray
 
 FOLDER: Final = ".formicary"
 SUFFIXES: Final = frozenset({".yml", ".yaml"})
@@ -36,6 +38,11 @@ class Report:
     @property
     def warnings(self) -> int:
         return len(self.found) - self.errors
+
+    def add(self, problem: Problem, job_type: str | None) -> None:
+        """What is wrong in a fragment, each that includes it would tell."""
+        if all(problem != known for known, _ in self.found):
+            self.found.append((problem, job_type))
 
     def summary(self) -> str:
         seen = f"{_count(self.files, 'file')}, {_count(self.jobs, 'job')}"
@@ -116,18 +123,58 @@ def check(paths: Sequence[str], dialect: Dialect = NATIVE) -> Report:
     with progress("reading definitions"):
         for name, text in texts(paths):
             report.files += 1
+            base = base_of(name)
             if isinstance(text, Problem):
                 report.found.append((text, None))
+            elif is_fragment(name, base):
+                _check_fragment(report, text, name, base, dialect)
             else:
-                _check_file(report, load(text, path=name, dialect=dialect), first)
+                _check_file(report, load(text, path=name, dialect=dialect, fragments=fragments_at(base)), first)
     return report
+
+
+def base_of(name: str) -> Path:
+    """The `.formicary` that a file lies in, or the folder that stands for it."""
+    if name.startswith("<"):
+        here = Path.cwd()
+        return here / FOLDER if (here / FOLDER).is_dir() else here
+    parents = Path(name).absolute().parents
+    return next((folder for folder in parents if folder.name == FOLDER), parents[0])
+
+
+def is_fragment(name: str, base: Path) -> bool:
+    return base.name == FOLDER and Path(name).absolute().is_relative_to(base / fragments.FOLDER)
+
+
+@cache
+def fragments_at(base: Path) -> dict[str, str]:
+    """What files of this folder may include."""
+    found = {}
+    for path in sorted((base / fragments.FOLDER).rglob("*")):
+        if path.suffix in SUFFIXES and path.is_file() and isinstance(text := _read(path), str):
+            found[path.relative_to(base).as_posix()] = text
+    return found
+
+
+def _check_fragment(report: Report, text: str, name: str, base: Path, dialect: Dialect) -> None:
+    """As the defaults of a job that says nothing else; what is wrong is told once, whoever includes it too."""
+    if problem := stray(text, name):
+        report.add(problem, None)
+        return
+    path = Path(name).absolute().relative_to(base).as_posix()
+    probe = f"job_type: probe\ninclude: [{path}]\nscript: a\n"
+    for one in load(probe, path=f"{FOLDER}/probe", fragments={path: text}, dialect=dialect):
+        for problem in (*one.problems, *one.warnings):
+            if problem.path == f"{FOLDER}/{path}":
+                report.add(replace(problem, path=name), None)
 
 
 def _check_file(report: Report, loaded: Iterable[Loaded], first: dict[str, str]) -> None:
     here: list[str] = []
     for one in loaded:
         report.jobs += 1
-        report.found += [(problem, one.job_type) for problem in (*one.problems, *one.warnings)]
+        for problem in (*one.problems, *one.warnings):
+            report.add(problem, one.job_type)
         if one.job_type is None:
             continue
         here.append(one.job_type)

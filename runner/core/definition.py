@@ -226,7 +226,6 @@ METHODS_NOT_YET: Final = frozenset(
 TRIGGERS_NOT_YET: Final = frozenset({"comment", "release", "webhook", "s3", "queue"})
 JOB_KEYS_NOT_YET: Final = frozenset(
     [
-        "include",
         "public_plugin",
         "sem_version",
         "container",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from formicary.runner.core.definition import (
 )
 from formicary.runner.core.graph import GraphError, check
 from formicary.runner.core.keys import DEFAULTS, JOB, RETRIES, TASK, params
+from formicary.runner.core.language.joined import SPACE
 from formicary.runner.core.language.limits import MAX_TASKS, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
@@ -51,13 +52,17 @@ _SHAPES: Final = re.compile(
 class Document:
     """One reading of one rendered document."""
 
-    def __init__(self, reader: Reader, source: str, *, own: bool = False) -> None:
+    def __init__(
+        self, reader: Reader, source: str, *, own: bool = False, line: Callable[[int], int] = lambda offset: 0
+    ) -> None:
         self.own = own
         """Whether this rendering has the variables of the one task that is read from it."""
         self.again: dict[str, frozenset[str]] = {}
         """The names that shape a task, of those that are shaped by variables of their own."""
         self.reader = reader
         self.source = source
+        self.line = line
+        """The line, in its file, of an offset of the source."""
         self.root = reader.rendered.tree
 
     # --- what a rendering needs to know before it can be right
@@ -248,7 +253,7 @@ class Document:
         for error in check(job):
             node = self._place(error.task, error.key, error.value)
             also = [self.reader.rendered.origin(self._place(*place).start) for place in error.also]
-            lines = sorted({self.source.count("\n", 0, offset) + 1 for offset in also})
+            lines = sorted({self.line(offset) for offset in also})
             what, remedy = _sentence(error)
             more = f"see also line {', '.join(map(str, lines[:20]))}" if lines else ""
             lost = error.key in _WAITS and error.value not in known
@@ -304,6 +309,8 @@ class Document:
             if node.start > doubt.index:
                 break
             task = node
+        if task is not None and task.start // SPACE != doubt.index // SPACE:
+            task = None  # it stands in another file
         key = ""
         for name, _ in task.pairs if task is not None else ():
             if name.start <= doubt.index:

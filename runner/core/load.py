@@ -7,32 +7,29 @@ A text is compiled once and rendered often: at load with sample values, for each
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from formicary.runner.core.definition import GO, NATIVE, Combination, Dialect, JobDefinition, TaskDefinition, Value
+from formicary.runner.core.definition import GO, NATIVE, Dialect, JobDefinition, TaskDefinition
 from formicary.runner.core.document import FULL, Document
 from formicary.runner.core.errors import DefinitionError, Problem
 from formicary.runner.core.language import source
-from formicary.runner.core.language.dialect import dialect_of
-from formicary.runner.core.language.limits import MAX_FAULTS, MAX_NODES, MAX_RENDERED, Budget, Fault
+from formicary.runner.core.language.fragments import packed
+from formicary.runner.core.language.joined import Joined
+from formicary.runner.core.language.limits import MAX_NODES, MAX_RENDERED, Budget, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node
 from formicary.runner.core.language.nodes import Sequence as SequenceNode
-from formicary.runner.core.language.render import Compiled, Rendered, compile_document, end_of
-from formicary.runner.core.names import JOB_VARIABLE, MATRIX, PARAM, TASK_VARIABLE, Names
+from formicary.runner.core.language.render import Rendered, end_of
+from formicary.runner.core.names import JOB_VARIABLE, PARAM, TASK_VARIABLE, Names
 from formicary.runner.core.reader import Enough, Reader, Unread, When
 from formicary.runner.core.samples import SAMPLE_NAMES
-from formicary.runner.core.variants import varied
+from formicary.runner.core.units import FILES, Planned, Unit, problem
 
-_CACHED_CHARACTERS: Final = 2 * 1024 * 1024
-_CACHED_FILES: Final = 256
 _PASSES: Final = 4
 """A job variable may be made of another; so often the text is rendered until they stay the same."""
-_MAX_SOURCE_LINE: Final = 400
 _NONE: Final[frozenset[str]] = frozenset()
 _JOB_TYPE: Final = re.compile(
     r"""^job_type:[ \t]+(?:"([^"\n]+)"|'([^'\n]+)'|([^\s#'"{\[][^#\n]*?))[ \t]*(?:#.*)?$""", re.M
@@ -54,114 +51,35 @@ class Loaded:
     job_type: str | None
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A definition as one execution follows it; `tainted` are the job_variables that outsiders had a hand in."""
+def load(
+    text: str, *, path: str, dialect: Dialect = NATIVE, fragments: Mapping[str, str] | None = None
+) -> tuple[Loaded, ...]:
+    """Every document of a file, with all that is wrong with it. Never raises.
 
-    definition: JobDefinition
-    tainted: frozenset[str] = frozenset()
-
-
-@dataclass
-class _Unit:
-    """One document of a file, compiled."""
-
-    lines: source.Lines
-    offset: int
-    compiled: Compiled
-    constant: Planned | None = None
-    tasks: dict[str, TaskDefinition] = field(default_factory=dict)
-    defaults: dict[str, Value] = field(default_factory=dict)
-    """Those of its params, once they are known: they are static, so a rendering may begin with them."""
-
-    @property
-    def text(self) -> str:
-        return self.compiled.text
-
-    def problems(self, faults: Iterable[Fault], path: str, severity: str = "error") -> tuple[Problem, ...]:
-        found = {(fault.offset, fault.message): fault for fault in faults}
-        ordered = sorted(found.values(), key=lambda fault: fault.offset)[:MAX_FAULTS]
-        return tuple(problem(self.lines, self.offset, fault, path, severity) for fault in ordered)
-
-    def keep(self, planned: Planned) -> None:
-        if self.compiled.template is None:
-            self.constant = planned
-            self.tasks = {task.task_type: task for task in planned.definition.tasks}
-
-
-@dataclass
-class _File:
-    text: str
-    fault: Fault | None = None
-    units: list[_Unit] = field(default_factory=list)
-
-    @cached_property
-    def lines(self) -> source.Lines:
-        return source.Lines(self.text)
-
-
-def problem(lines: source.Lines, offset: int, fault: Fault, path: str, severity: str = "error") -> Problem:
-    if fault.offset < 0:
-        return Problem(path, 0, 0, fault.message, fault.expected, "", severity)
-    line, column = lines.place(offset + fault.offset)
-    written = lines.source(line)
-    shown = written[:_MAX_SOURCE_LINE] if column <= _MAX_SOURCE_LINE else ""
-    return Problem(path, line, column, fault.message, fault.expected, shown, severity)
-
-
-class _Files:
-    """Compiled files by their text and dialect; the longest unused go first."""
-
-    def __init__(self) -> None:
-        self.entries: dict[tuple[str, Dialect], _File] = {}
-        self.characters = 0
-
-    def get(self, text: str, dialect: Dialect) -> _File:
-        found = self.entries.pop((text, dialect), None)
-        if found is None:
-            found = _compile(source.normal(text), dialect)
-            self.characters += len(text)
-        self.entries[text, dialect] = found
-        while len(self.entries) > _CACHED_FILES or (self.characters > _CACHED_CHARACTERS and len(self.entries) > 1):
-            self._forget_oldest()
-        return found
-
-    def _forget_oldest(self) -> None:
+    `dialect` is where `template` names none; `fragments` are the texts that it may include, by their paths below
+    `.formicary`. Without them the text is one that was loaded before: it carries what it includes.
+    """
+    if fragments is not None:
         try:
-            oldest = next(iter(self.entries))
-            del self.entries[oldest]
-        except (KeyError, RuntimeError, StopIteration):
-            return  # another thread was faster
-        self.characters -= len(oldest[0])
-
-
-_files: Final = _Files()
-
-
-def _compile(text: str, dialect: Dialect) -> _File:
-    file = _File(text)
-    try:
-        source.check(text)
-        documents = source.documents(text)
-        if not documents:
-            raise Fault(-1, "The file holds no job", "write `job_type: …` and `script: …`")
-    except Fault as fault:
-        file.fault = fault
-        return file
-    for one in documents:
-        compiled = compile_document(one.text, dialect_of(one.text, dialect))
-        file.units.append(_Unit(file.lines, one.offset, compiled))
-    return file
-
-
-def load(text: str, *, path: str, dialect: Dialect = NATIVE) -> tuple[Loaded, ...]:
-    """Every document of a file, with all that is wrong with it; `dialect` where `template` names none. Never raises."""
-    file = _files.get(text, dialect)
+            text = packed(text, fragments)
+        except Fault as fault:
+            told = (problem(source.Lines(text), 0, fault, path),)
+            return (Loaded(path, 0, text, dialect, _digest(text, 0, dialect), None, told, (), _guess(text)),)
+    file = FILES.get(text, dialect)
     if file.fault is not None:
         told = (problem(file.lines, 0, file.fault, path),)
         return (Loaded(path, 0, text, dialect, _digest(text, 0, dialect), None, told, (), _guess(file.text)),)
     budget = Budget()
     return tuple(_loaded(unit, text, path, index, budget) for index, unit in enumerate(file.units))
+
+
+def stray(text: str, path: str) -> Problem | None:
+    """What is wrong with a fragment that is a job: below `fragments/` nobody would run it."""
+    job_type = _guess(source.normal(text))
+    if job_type is None:
+        return None
+    told = f"The job `{job_type[:60]}` lies where fragments are, and is not run"
+    return Problem(path, 0, 0, told, "move it to .formicary, or take its `job_type` out")
 
 
 def _digest(text: str, index: int, dialect: Dialect) -> str:
@@ -175,7 +93,7 @@ def _guess(text: str) -> str | None:
     return next((part.strip() for part in found.groups() if part), None) if found else None
 
 
-def _loaded(unit: _Unit, text: str, path: str, index: int, budget: Budget) -> Loaded:
+def _loaded(unit: Unit, text: str, path: str, index: int, budget: Budget) -> Loaded:
     job, faults, warnings = _read(unit, SAMPLE_NAMES, When.LOAD, budget)
     dialect = unit.compiled.dialect
     digest = _digest(text, index, dialect)
@@ -205,7 +123,7 @@ def plan(text: str, index: int, names: Names, *, path: str = "", dialect: Dialec
 
 def constant_plan(text: str, index: int, dialect: Dialect = NATIVE) -> Planned | None:
     """The plan of a document that says the same whatever the names are, once `plan` has made it."""
-    file = _files.get(text, dialect)
+    file = FILES.get(text, dialect)
     return file.units[index].constant if file.fault is None and index < len(file.units) else None
 
 
@@ -225,15 +143,15 @@ def attempt(
     return task
 
 
-def _unit(text: str, index: int, path: str, dialect: Dialect) -> _Unit:
-    file = _files.get(text, dialect)
+def _unit(text: str, index: int, path: str, dialect: Dialect) -> Unit:
+    file = FILES.get(text, dialect)
     if file.fault is not None or index >= len(file.units):
         fault = file.fault or Fault(-1, f"The file has no document number {index}", "load it again")
         raise DefinitionError((problem(file.lines, 0, fault, path),))
     return file.units[index]
 
 
-def _reader(unit: _Unit, rendered: Rendered, when: When, names: Names) -> Reader:
+def _reader(unit: Unit, rendered: Rendered, when: When, names: Names) -> Reader:
     blocks = unit.compiled.template.blocks if unit.compiled.template else ()
     return Reader(
         rendered,
@@ -243,10 +161,11 @@ def _reader(unit: _Unit, rendered: Rendered, when: When, names: Names) -> Reader
         configs=names.configs,
         blocks=blocks,
         go=unit.compiled.dialect == GO,
+        included=isinstance(unit.compiled, Joined),
     )
 
 
-def _settled(unit: _Unit, names: Names, budget: Budget, task_type: str = "") -> tuple[Rendered, Names]:
+def _settled(unit: Unit, names: Names, budget: Budget, task_type: str = "") -> tuple[Rendered, Names]:
     """A rendering whose own variables and defaults are among the names that it was made with. Raises Fault."""
     names = names.under(
         {name: value for name, value in unit.defaults.items() if names.rank(name) < PARAM}, _NONE, PARAM
@@ -287,7 +206,7 @@ def _differs(names: Names, name: str, value: object, tainted: bool, rank: int) -
 
 
 def _read(
-    unit: _Unit, names: Names, when: When, budget: Budget
+    unit: Unit, names: Names, when: When, budget: Budget
 ) -> tuple[JobDefinition | None, list[Fault], list[Fault]]:
     faults = list(unit.compiled.faults)
     if unit.compiled.template is None and unit.compiled.faults:
@@ -297,7 +216,7 @@ def _read(
     except Fault as fault:
         return None, [*faults, fault], []
     reader = _reader(unit, rendered, when, names)
-    document = Document(reader, unit.text)
+    document = Document(reader, unit.text, line=unit.line)
     job = None
     try:
         if when is When.LOAD:
@@ -313,7 +232,7 @@ def _read(
     return job, faults + reader.faults, reader.warnings
 
 
-def _own_variables(unit: _Unit, names: Names, job: JobDefinition, document: Document, budget: Budget) -> JobDefinition:
+def _own_variables(unit: Unit, names: Names, job: JobDefinition, document: Document, budget: Budget) -> JobDefinition:
     """Tasks whose shape is made of their own variables are read from a rendering that has these."""
     tasks = []
     for task in job.tasks:
@@ -328,7 +247,7 @@ def _own_variables(unit: _Unit, names: Names, job: JobDefinition, document: Docu
 
 
 def _read_one(
-    unit: _Unit, names: Names, task: TaskDefinition, document: Document, budget: Budget, one: Combination | None = None
+    unit: Unit, names: Names, task: TaskDefinition, document: Document, budget: Budget, one: Combination | None = None
 ) -> TaskDefinition | None:
     """The task as its own variables shape it, and as a combination of its matrix does; what is wrong is told."""
     if one is not None and task.matrix is not None:
@@ -346,7 +265,7 @@ def _differs_by(document: Document, task: TaskDefinition, key: str) -> None:
 
 
 def _read_task(
-    unit: _Unit, names: Names, task_type: str, when: When, budget: Budget
+    unit: Unit, names: Names, task_type: str, when: When, budget: Budget
 ) -> tuple[TaskDefinition | None, list[Fault]]:
     if unit.compiled.template is None and unit.compiled.faults:
         return None, unit.compiled.faults
@@ -355,7 +274,7 @@ def _read_task(
     except Fault as fault:
         return None, [fault]
     reader = _reader(unit, rendered, when, names)
-    document = Document(reader, unit.text, own=True)
+    document = Document(reader, unit.text, own=True, line=unit.line)
     try:
         document.doubts(task_type)
         return document.one_task(task_type), reader.faults
@@ -369,7 +288,7 @@ def _typed_triggers(key: str, value: Node) -> bool:
     return any(isinstance(item, MappingNode) and any(name.text == "type" for name, _ in item.pairs) for item in items)
 
 
-def _static(unit: _Unit, reader: Reader) -> None:
+def _static(unit: Unit, reader: Reader) -> None:
     """Tell templates in keys that are read where nothing is rendered."""
     if not isinstance(reader.rendered.tree, MappingNode) or reader.rendered.run is None:
         return

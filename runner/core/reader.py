@@ -59,6 +59,7 @@ class Reader:
         configs: frozenset[str] = frozenset(),
         blocks: tuple[tuple[int, int], ...] = (),
         go: bool = False,
+        included: bool = False,
     ) -> None:
         self.rendered = rendered
         self.tokens = rendered.tokens
@@ -71,6 +72,8 @@ class Reader:
         self.blocks = blocks
         self.go = go
         """Whether this is the go dialect: what is missing is empty, and what is unknown is no error."""
+        self.included = included
+        """Whether the document is read with the fragments that it includes."""
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
         self.late = False

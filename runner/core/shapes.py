@@ -171,3 +171,11 @@ def template(reader: Reader, node: Node) -> str:
         remedy = "write it on a line that begins with `template:`"
         reader.fail(node, "`template` is read before anything is parsed, and here it was not seen", remedy)
     return said
+
+
+def include(reader: Reader, node: Node) -> tuple[str, ...]:
+    """What is included was put together before anything was parsed."""
+    if not reader.empty(node) and not reader.included:
+        remedy = "write it on a line that begins with `include:`"
+        reader.fail(node, "`include` is read before anything is parsed, and here it was not seen", remedy)
+    return ()

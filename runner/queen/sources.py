@@ -14,7 +14,8 @@ from typing import Final
 
 from formicary.runner.core.definition import NATIVE, Dialect, Value
 from formicary.runner.core.errors import Problem
-from formicary.runner.core.load import Loaded, load
+from formicary.runner.core.language.fragments import parted
+from formicary.runner.core.load import Loaded, load, stray
 from formicary.runner.core.names import OUTSIDERS_WRITE
 from formicary.runner.core.records import Repository
 from formicary.runner.git.repository import GitRepository
@@ -122,14 +123,22 @@ class Sources:
 
 
 def _load_all(git: GitRepository, commit: str, dialect: Dialect) -> CommitDefinitions:
-    loaded: list[Loaded] = []
     broken: list[Problem] = []
+    texts: dict[str, str] = {}
     for path, blob in sorted(git.definitions(commit, FOLDER).items()):
         if blob.text is None:
             broken.append(Problem(path, 0, 0, blob.problem or "this file cannot be read"))
         else:
-            loaded.extend(load(blob.text, path=path, dialect=dialect))
+            texts[path] = blob.text
+    loaded = load_all(texts, broken, dialect)
     return CommitDefinitions(tuple(without_doubles(loaded, broken)), tuple(broken))
+
+
+def load_all(texts: Mapping[str, str], broken: list[Problem], dialect: Dialect) -> list[Loaded]:
+    """Every document of these files of one tree, with the fragments among them; their paths begin at its top."""
+    jobs, fragments = parted(texts, FOLDER)
+    broken += filter(None, (stray(texts[f"{FOLDER}/{path}"], f"{FOLDER}/{path}") for path in fragments))
+    return [one for path in jobs for one in load(jobs[path], path=path, dialect=dialect, fragments=fragments)]
 
 
 def without_doubles(loaded: list[Loaded], broken: list[Problem]) -> list[Loaded]:

@@ -52,11 +52,18 @@ class Compiled:
     def names(self) -> frozenset[str]:
         return self.template.names if self.template else frozenset()
 
-    def render(self, names: Mapping[str, Any], tainted: frozenset[str], budget: Budget, seed: int = 0) -> Rendered:
-        """Raises Fault, with an offset of the document."""
+    def render(
+        self,
+        names: Mapping[str, Any],
+        tainted: frozenset[str],
+        budget: Budget,
+        seed: int = 0,
+        tokens: list[Token] | None = None,
+    ) -> Rendered:
+        """Raises Fault, with an offset of the document. New tokens come behind those that are there."""
         if self.template is None:
             return Rendered(self._tree(self.text, budget), None)
-        run = Run(dict(names), tainted, budget, seed)
+        run = Run(dict(names), tainted, budget, seed, tokens=[] if tokens is None else tokens)
         self.template.render(run)
         try:
             return Rendered(self._tree(run.text(), budget), run)
