@@ -28,6 +28,7 @@ from formicary.runner.artifacts import ObjectStore
 from formicary.runner.bus.memory import MemoryBus
 from formicary.runner.core.errors import SetupError
 from formicary.runner.core.execution import Plan
+from formicary.runner.core.schedule import Limits as Places
 from formicary.runner.git.mirror import FOLDER as MIRRORS
 from formicary.runner.git.mirror import Mirrors
 from formicary.runner.publish import Publisher
@@ -169,7 +170,9 @@ async def open_house(
             [one.effect for one in told if one.effect is not None],
             [one.judged for one in told if one.judged is not None],
         )
-        queen = Queen(store, bus, logs, sources, QueenSettings(url=url, told=effects, reshape=reshape, secrets=secrets))
+        limits = Places(max_running_of_organization=settings.limit_running)
+        wanted = QueenSettings(url=url, told=effects, reshape=reshape, secrets=secrets, limits=limits)
+        queen = Queen(store, bus, logs, sources, wanted)
         outbox = Outbox(store, [queen.followers, *(one.publisher for one in told)], time.time)
         store.when_owed(outbox.wake)
         credentials = credentials_of(settings, stored=secrets.credential)

@@ -27,6 +27,7 @@ from formicary.webhook.app import build_app, build_hooks_app
 from formicary.webhook.pages.routes import page_routes
 from formicary.webhook.parts import Door
 from formicary.webhook.parts import Settings as DoorSettings
+from formicary.webhook.rates import Submits
 
 
 async def serve(settings: Settings, say: Any = click.echo) -> None:
@@ -79,6 +80,7 @@ def _door(house: House, settings: Settings, url: str, port: int) -> Door:
         settings=DoorSettings(
             url=url, host=settings.host, port=port, scheme=settings.scheme, download_links=settings.download_links
         ),
+        submits=Submits(settings.limit_submits, settings.limit_submits_organization),
     )
     door.pages = page_routes(door)
     return door

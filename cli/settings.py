@@ -82,6 +82,9 @@ class Settings(BaseModel):
     limit_memory: int | None = Field(None, gt=0)
     limit_file_size: int | None = Field(None, gt=0)
     limit_mirror: int = Field(20_000_000_000, gt=0)
+    limit_running: int | None = Field(None, gt=0)
+    limit_submits: int | None = Field(None, gt=0)
+    limit_submits_organization: int | None = Field(None, gt=0)
     task_uids: str = Field("200000-265535", pattern=r"^\d+-\d+$|^$")
 
     @field_validator("repo", mode="before")

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from formicary.reconciler.diff import sync_changes
 from formicary.reconciler.look import Ask, Look
 from formicary.reconciler.pulls import PullLook
-from formicary.runner.core.records import Definition, JobRequest, Repository
+from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository
+from formicary.runner.core.states import State
 from formicary.runner.queen.requests import store_request, version_of
 from formicary.runner.queen.told import Told
 from formicary.runner.store import Tx
@@ -41,11 +42,21 @@ def _store_requests(tx: Tx, asks: Iterable[Ask], told: Told) -> list[tuple[JobRe
     """All that is asked for; False beside one whose cause was known already."""
     stored = []
     for ask in asks:
-        request, new = store_request(tx, ask.loaded, ask.new.commit, ask.new)
+        request, new = store_request(tx, ask.loaded, ask.new.commit, _unless_disabled(tx, ask.new))
         if new:
             told.created(tx, request, ask.loaded.definition)
         stored.append((request, new))
     return stored
+
+
+def _unless_disabled(tx: Tx, new: NewRequest) -> NewRequest:
+    """A disabled definition starts nothing, and says so where a check waits for it (D11)."""
+    if new.state is not State.PENDING:
+        return new
+    definition = tx.definition_named(new.job_type, repository_id=new.repository_id)
+    if definition is None or not definition.disabled:
+        return new
+    return new.model_copy(update={"state": State.SKIPPED, "reason": f"`{new.job_type}` is disabled"})
 
 
 def _agree_pull(tx: Tx, found: PullLook, told: Told) -> list[JobRequest]:
@@ -75,6 +86,9 @@ def _register(tx: Tx, repository: Repository, found: Look) -> list[Definition]:
         if change.loaded is not None:
             text = version_of(change.loaded, repository.organization_id, repository.id, found.head, tx.now)
             version = tx.put_version(text)
-            definition = definition.model_copy(update={"version_id": version.id, "version": version.version})
+            update = {"version_id": version.id, "version": version.version}
+            # A limit that somebody has set holds until the text says something new.
+            limit = definition.max_concurrency if definition.version_id == version.id else None
+            definition = definition.model_copy(update={**update, "max_concurrency": limit})
         registered.append(tx.put_definition(definition))
     return registered

@@ -24,6 +24,7 @@ _REASONS: Final = {
     405: "This path has no such method",
     409: "Its present state does not allow this",
     413: "The body is too large",
+    429: "Too often: `Retry-After` says when to ask again",
     415: "The body has the wrong type",
     416: "There is nothing in this range",
     422: "Not valid; `errors` name the fields",

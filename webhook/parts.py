@@ -13,13 +13,16 @@ import anyio
 from starlette.routing import BaseRoute
 
 from formicary.runner.artifacts import ObjectStore
+from formicary.runner.core.estimate import Estimate
 from formicary.runner.core.records import JobRequest, Repository
 from formicary.runner.queen.ask import Ask
 from formicary.runner.queen.changes import Changes
 from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.registry import Registry
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.store import Store
 from formicary.webhook.codes import LoginCodes
+from formicary.webhook.rates import Submits
 from formicary.webhook.rawlog import RawLogs
 
 
@@ -46,18 +49,21 @@ class AntStatus(Protocol):
 
 class Queen(Protocol):
     """What may be asked of the queen; her verbs raise UserErrors. `submit`'s bool is whether the request is new.
-    `health` names each part: empty if it is well, else the reason."""
+    `health` names each part: empty if it is well, else the reason; `registry` is where resources and switches are."""
 
     @property
     def changes(self) -> Changes: ...
     @property
     def logs(self) -> Logs: ...
+    @property
+    def registry(self) -> Registry: ...
     async def submit(self, ask: Ask) -> tuple[JobRequest, bool]: ...
     async def cancel(self, request_id: int, *, by: str, reason: str = "") -> JobRequest: ...
     async def pause(self, request_id: int, *, by: str, reason: str = "") -> JobRequest: ...
     async def resume(self, request_id: int, *, by: str) -> JobRequest: ...
     async def restart(self, request_id: int, *, by: str, hard: bool = False, failed: bool = False) -> JobRequest: ...
     def why(self, request_id: int) -> str: ...
+    async def wait_time(self, request_id: int) -> Estimate: ...
     def ants(self) -> Sequence[AntStatus]: ...
     def health(self) -> dict[str, str]: ...
 
@@ -130,6 +136,7 @@ class Door:
     default_secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     clock: Callable[[], float] = time.time
     closing: anyio.Event = field(default_factory=anyio.Event)
+    submits: Submits = field(default_factory=Submits)
     codes: LoginCodes = field(default_factory=LoginCodes)
     raw_logs: RawLogs = field(init=False)
     #: how many deliveries ended with each verdict since the start

@@ -12,11 +12,13 @@ from functools import partial
 from typing import Final
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskStatus
 
 from formicary.runner.bus import Bus
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import ERR_CANCELLED, Conflict, NotFound, WorldError
+from formicary.runner.core.estimate import Estimate
 from formicary.runner.core.execution import AntLost, CancelAsked, PauseAsked, Plan, ResumeAsked
 from formicary.runner.core.load import load
 from formicary.runner.core.plan import outstanding
@@ -28,6 +30,7 @@ from formicary.runner.queen.ask import Ask
 from formicary.runner.queen.board import AntStatus, Board, Live
 from formicary.runner.queen.changes import Change, Changes
 from formicary.runner.queen.clockwork import Clockwork
+from formicary.runner.queen.definitions import job_finder
 from formicary.runner.queen.desk import QueensDesk
 from formicary.runner.queen.dispatch import Dispatcher
 from formicary.runner.queen.engine import Engine, Step
@@ -37,9 +40,9 @@ from formicary.runner.queen.registry import Registry
 from formicary.runner.queen.requests import Requests
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.sources import Sources
-from formicary.runner.queen.statuses import job_finder
 from formicary.runner.queen.timers import Timers
 from formicary.runner.queen.told import Told
+from formicary.runner.queen.waittime import snapshot
 from formicary.runner.queen.why import why
 from formicary.runner.store import Store, Tx
 
@@ -235,6 +238,14 @@ class Queen:
         if execution is None:
             return "it is about to start"
         return why(execution, self._units)
+
+    async def wait_time(self, request_id: int) -> Estimate:
+        """How long it will wait until it begins; 0 where it has. Raises NotFound."""
+        self._must_have(request_id)
+        if request_id not in self._board.waiting:
+            return Estimate(0.0)
+        make, now = snapshot(self._board, self._dispatcher.limits), self._clock()
+        return await anyio.to_thread.run_sync(lambda: make(request_id, self.store.read(), now))
 
     def _units(self, task_execution_id: str) -> str:
         offered = self._board.offers.get(task_execution_id)

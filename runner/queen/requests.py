@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio.to_thread
 
 from formicary.runner.core.definition import JobDefinition, Param, Value
-from formicary.runner.core.errors import DefinitionError, NotFound, RequestRefused
+from formicary.runner.core.errors import Conflict, DefinitionError, NotFound, RequestRefused
 from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, SyncState, Version
 from formicary.runner.core.states import TERMINAL
@@ -81,6 +81,7 @@ class Requests:
         repository, definition = self._definition(ask, reader)
         if definition is None or definition.version_id is None or definition.state is SyncState.ORPHANED:
             return None
+        _enabled(definition)
         job = self._job_of(definition.version_id)
         ref, commit = f"refs/heads/{repository.tracked_branch}", definition.commit
         params = self._sources.known_params(repository, ref, commit)
@@ -91,7 +92,8 @@ class Requests:
         return Found(job, None, repository, ref, commit, params, definition.version_id)
 
     def _at_commit(self, ask: Ask) -> Found:
-        repository, _ = self._definition(ask, self._store.read())
+        repository, definition = self._definition(ask, self._store.read())
+        _enabled(definition)
         git = self._sources.git(repository.path)
         branch = repository.tracked_branch or (git.head_ref() or "").removeprefix("refs/heads/")
         refs = git.refs()
@@ -141,6 +143,12 @@ class Requests:
                 raise DefinitionError(definitions.problems)
             raise NotFound(f"commit {commit[:12]} of {repository.name} defines no job `{job_type}`")
         return loaded
+
+
+def _enabled(definition: Definition | None) -> None:
+    """Raises Conflict where it is disabled."""
+    if definition is not None and definition.disabled:
+        raise Conflict(f"`{definition.job_type}` is disabled, and starts nothing until somebody enables it")
 
 
 def _is_on(git: GitRepository, commit: str, ref: str, refs: Mapping[str, str]) -> bool:

@@ -14,11 +14,14 @@ from formicary.reconciler.explain import Explained
 from formicary.runner.artifacts.directory import DirectoryStore
 from formicary.runner.core.definition import JobDefinition, TaskDefinition
 from formicary.runner.core.errors import Conflict, NotFound, RequestRefused
+from formicary.runner.core.estimate import Estimate
 from formicary.runner.core.execution import Attempt, Execution, Plan, TaskRun
 from formicary.runner.core.records import Definition, NewRequest, Repository, Role, Token, Version
 from formicary.runner.core.states import TERMINAL, State
+from formicary.runner.queen.board import Board
 from formicary.runner.queen.changes import Changes
 from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.registry import Registry
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.store.sqlite import open_store
 from formicary.webhook.app import build_app
@@ -52,6 +55,19 @@ class FakeQueen:
     calls: list = field(default_factory=list)
     illness: dict = field(default_factory=lambda: {"bus": "", "store": ""})
     refuse: Exception | None = None
+    waits: Estimate = field(default_factory=lambda: Estimate(0.0))
+    registry: Registry = field(init=False)
+
+    def __post_init__(self):
+        self.registry = Registry(
+            self.store,
+            Board(),
+            lambda definitions: self.calls.append(("registered", *(one.job_type for one in definitions))),
+            lambda: self.calls.append(("ring",)),
+        )
+
+    async def wait_time(self, request_id):
+        return self.waits
 
     async def submit(self, ask):
         if self.refuse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import Final
 
@@ -9,7 +10,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from formicary.runner.core.errors import NotFound
-from formicary.runner.core.records import Definition, SyncState, Version
+from formicary.runner.core.records import Definition, Role, SyncState, Version
 from formicary.webhook.api import shared
 from formicary.webhook.api.shared import Listed, Names, moment
 from formicary.webhook.operations import Call, Operation
@@ -51,6 +52,12 @@ class VersionView(shared.View):
     commit: str
     created_at: datetime | None
     in_force: bool
+
+
+class NewLimit(shared.Body):
+    """How many of its runs at the same time, until its text says something new."""
+
+    max_concurrency: int = Field(ge=1, le=1_000_000)
 
 
 class InRepository(shared.Query):
@@ -95,11 +102,35 @@ def _matches(definition: Definition, query: DefinitionQuery) -> bool:
 
 
 async def show(call: Call) -> DefinitionView:
+    definition = _of(call)
+    return view(definition, Names(call)[definition.repository_id])
+
+
+def _of(call: Call) -> Definition:
+    """The definition of the path, if the caller may see it."""
     definition_id = call.number()
     definition = call.door.store.read().definition(definition_id)
     if definition is None or not call.caller.sees(definition):
         raise NotFound(f"There is no job definition {definition_id}.")
+    return definition
+
+
+async def _switched(call: Call, change: Awaitable[Definition]) -> DefinitionView:
+    definition = await change
     return view(definition, Names(call)[definition.repository_id])
+
+
+async def disable(call: Call) -> DefinitionView:
+    return await _switched(call, call.door.queen.registry.disable(_of(call).id, True))
+
+
+async def enable(call: Call) -> DefinitionView:
+    return await _switched(call, call.door.queen.registry.disable(_of(call).id, False))
+
+
+async def limit(call: Call) -> DefinitionView:
+    body: NewLimit = call.body
+    return await _switched(call, call.door.queen.registry.limit(_of(call).id, body.max_concurrency))
 
 
 async def yaml(call: Call) -> Response:
@@ -159,6 +190,37 @@ OPERATIONS: Final = (
         errors=(404, 422),
     ),
     Operation("GET", PATH + "/{id:int}", "One definition", show, tag=_TAG, answer=DefinitionView, errors=(404,)),
+    Operation(
+        "POST",
+        PATH + "/{id:int}/disable",
+        "Start nothing of it until it is enabled",
+        disable,
+        tag=_TAG,
+        role=Role.MAINTAINER,
+        answer=DefinitionView,
+        errors=(404,),
+    ),
+    Operation(
+        "POST",
+        PATH + "/{id:int}/enable",
+        "Let it start again",
+        enable,
+        tag=_TAG,
+        role=Role.MAINTAINER,
+        answer=DefinitionView,
+        errors=(404,),
+    ),
+    Operation(
+        "PUT",
+        PATH + "/{id:int}/concurrency",
+        "Set how many of its runs at the same time",
+        limit,
+        tag=_TAG,
+        role=Role.MAINTAINER,
+        body=NewLimit,
+        answer=DefinitionView,
+        errors=(400, 404, 415, 422),
+    ),
     Operation(
         "GET",
         PATH + "/{type:path}/yaml",

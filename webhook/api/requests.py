@@ -107,6 +107,18 @@ class Why(shared.View):
     why: str
 
 
+class WaitTime(shared.View):
+    """An estimate, from how long such jobs took before. `seconds` null: it cannot be known, and `why` says what is
+    missing; 0: it has begun, or could at any moment. `ahead`: requests that wait and come first."""
+
+    id: int
+    state: State
+    seconds: float | None
+    begins_at: datetime | None
+    ahead: int
+    why: str
+
+
 class StatsQuery(shared.Query):
     job_type: str | None = None
     repository: str | None = Field(default=None, description="Name or id.")
@@ -176,6 +188,7 @@ async def show_list(call: Call) -> Listed[RequestView]:
 
 
 async def submit(call: Call) -> Response:
+    call.door.submits.take(call.caller)
     request, new = await call.door.queen.submit(_ask(call, call.body))
     headers = {"Location": f"{PATH}/{request.id}"}
     return reply(_one(call, request), 201 if new else 200, headers)
@@ -235,6 +248,7 @@ async def resume(call: Call) -> RequestView:
 
 async def restart(call: Call) -> RequestView:
     request, query = request_of(call), call.query
+    call.door.submits.take(call.caller)
     by = call.caller.user_id
     return _one(call, await call.door.queen.restart(request.id, by=by, hard=query.hard, failed=query.failed))
 
@@ -242,6 +256,19 @@ async def restart(call: Call) -> RequestView:
 async def why(call: Call) -> Why:
     request = request_of(call)
     return Why(id=request.id, state=request.state, why=call.door.mask(call.door.queen.why(request.id)))
+
+
+async def wait_time(call: Call) -> WaitTime:
+    request, queen = request_of(call), call.door.queen
+    found, now = await queen.wait_time(request.id), call.door.clock()
+    return WaitTime(
+        id=request.id,
+        state=request.state,
+        seconds=found.seconds,
+        begins_at=moment(now + found.seconds) if found.seconds else None,
+        ahead=found.ahead,
+        why=call.door.mask(found.unknown or queen.why(request.id)),
+    )
 
 
 async def dot(call: Call) -> Response:
@@ -304,7 +331,8 @@ OPERATIONS: Final = (
     ),
     Operation(
         "POST", PATH, "Ask for a job", submit, tag=_TAG, role=Role.DEVELOPER, body=Submit, answer=RequestView,
-        status=201, also={200: "A living request with this user_key was there already"}, errors=(400, 404, 415, 422),
+        status=201, also={200: "A living request with this user_key was there already"},
+        errors=(400, 404, 409, 415, 422, 429),
     ),
     Operation(
         "GET", PATH + "/stats", "Success rate and latency", stats, tag=_TAG, query=StatsQuery, answer=Stats,
@@ -325,9 +353,13 @@ OPERATIONS: Final = (
     ),
     Operation(
         "POST", _ONE + "/restart", "Run it again, as a new execution", restart, tag=_TAG, role=Role.DEVELOPER,
-        query=RestartQuery, answer=RequestView, errors=(404, 409, 422),
+        query=RestartQuery, answer=RequestView, errors=(404, 409, 422, 429),
     ),
     Operation("GET", _ONE + "/why", "Why it waits, or is where it is", why, tag=_TAG, answer=Why, errors=(404,)),
+    Operation(
+        "GET", _ONE + "/wait_time", "How long until it begins, as far as that can be known", wait_time, tag=_TAG,
+        answer=WaitTime, errors=(404,),
+    ),
     Operation(
         "GET", _ONE + "/dot", "Its graph for Graphviz", dot, tag=_TAG, media="text/vnd.graphviz", errors=(404,)
     ),

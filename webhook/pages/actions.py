@@ -41,6 +41,7 @@ def submit(context: PagesContext) -> Handler:
         repository, job = request.path_params.get("repository", ""), request.path_params["job"]
         view = await anyio.to_thread.run_sync(lambda: build.job(context.source(request), repository, job))
         caller = the_caller(request)
+        context.paced(caller)
         made, _ = await context.submit(
             Ask(
                 job_type=job,
@@ -73,6 +74,7 @@ def restart(context: PagesContext) -> Handler:
         failed = (await form_of(request)).get("failed") == "1"
         found = await _seen(context, request)
         if context.restart is not None:
+            context.paced(the_caller(request))
             await context.restart(found.id, by=the_caller(request).user_id, failed=failed)
         return _to(found.id)
 

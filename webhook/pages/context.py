@@ -57,6 +57,8 @@ class PagesContext:
     changes: Changes
     why: Callable[[int], str] = _silent
     submit: Submit | None = None
+    paced: Callable[[Caller], None] = lambda _: None
+    """Raises 429 where somebody asks for jobs too often."""
     cancel: Cancel | None = None
     restart: Restart | None = None
     definition_of: Callable[[Version], JobDefinition | None] = _unread

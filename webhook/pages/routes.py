@@ -38,6 +38,7 @@ def page_routes(door: Door) -> list[BaseRoute]:
             changes=door.queen.changes,
             why=door.queen.why,
             submit=door.queen.submit,
+            paced=door.submits.take,
             cancel=door.queen.cancel,
             restart=door.queen.restart,
             definition_of=actions.definition_of,

@@ -1,0 +1,66 @@
+"""How often jobs may be asked for: so many a minute by one token, and by all of an organization together."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.exceptions import HTTPException
+
+from formicary.webhook.caller import Caller
+
+MINUTE: Final = 60.0
+MOST_KNOWN: Final = 10_000
+
+
+@dataclass(slots=True)
+class Submits:
+    """`of_token`, `of_organization`: jobs a minute, None = as many as they like. Who has asked for nothing for a while
+    may ask for a minute's worth at once."""
+
+    of_token: int | None = None
+    of_organization: int | None = None
+    clock: Callable[[], float] = time.monotonic
+    _left: dict[tuple[str, object], tuple[float, float]] = field(default_factory=dict)
+    """Who → (how many he may still ask for, when that was so)"""
+
+    def take(self, caller: Caller) -> None:
+        """He asks for one more. Raises 429 with Retry-After; then it counts for nobody."""
+        asked = [
+            (who, limit)
+            for who, limit in (
+                (("token", caller.token_id), self.of_token),
+                (("organization", caller.organization_id), self.of_organization),
+            )
+            if limit is not None
+        ]
+        now = self.clock()
+        left = {who: self._now(who, limit, now) for who, limit in asked}
+        for who, limit in asked:
+            if left[who] < 1.0:
+                self._refuse(who[0], limit, (1.0 - left[who]) * MINUTE / limit)
+        for who, _ in asked:
+            self._left[who] = (left[who] - 1.0, now)
+        if len(self._left) > MOST_KNOWN:
+            self._forget(now)
+
+    def _now(self, who: tuple[str, object], limit: int, now: float) -> float:
+        left, at = self._left.get(who, (float(limit), now))
+        return min(left + (now - at) * limit / MINUTE, float(limit))
+
+    @staticmethod
+    def _refuse(who: str, limit: int, wait: float) -> None:
+        whose = {"token": "this token", "organization": "this organization"}[who]
+        seconds = max(math.ceil(wait), 1)
+        raise HTTPException(
+            429,
+            f"With {whose} {limit} jobs a minute may be asked for; ask again in {seconds} s.",
+            {"Retry-After": str(seconds)},
+        )
+
+    def _forget(self, now: float) -> None:
+        """Who has asked for nothing for a minute may ask for all again, so nothing need be known of him."""
+        self._left = {who: known for who, known in self._left.items() if now - known[1] < MINUTE}
