@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
-from formicary.runner.core.definition import GO, NATIVE, Dialect, JobDefinition, TaskDefinition
+from formicary.runner.core.definition import GO, NATIVE, Combination, Dialect, JobDefinition, TaskDefinition
 from formicary.runner.core.document import FULL, Document
 from formicary.runner.core.errors import DefinitionError, Problem
 from formicary.runner.core.language import source
@@ -23,10 +24,11 @@ from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node
 from formicary.runner.core.language.nodes import Sequence as SequenceNode
 from formicary.runner.core.language.render import Rendered, end_of
-from formicary.runner.core.names import JOB_VARIABLE, PARAM, TASK_VARIABLE, Names
+from formicary.runner.core.names import JOB_VARIABLE, MATRIX, PARAM, TASK_VARIABLE, Names
 from formicary.runner.core.reader import Enough, Reader, Unread, When
 from formicary.runner.core.samples import SAMPLE_NAMES
 from formicary.runner.core.units import FILES, Planned, Unit, problem
+from formicary.runner.core.variants import varied
 
 _PASSES: Final = 4
 """A job variable may be made of another; so often the text is rendered until they stay the same."""
