@@ -19,11 +19,11 @@ from formicary.runner.publish.guard import Guard, Reach
 from formicary.runner.publish.messages import MessagePublisher
 from formicary.runner.publish.statuses import StatusPublisher
 from formicary.runner.publish.webhook import WebhookPublisher
-from formicary.runner.queen.breakage import Composer
-from formicary.runner.queen.lifecycle import LifecycleEffect
-from formicary.runner.queen.notices import NotifyEffect, NotifyPublisher
-from formicary.runner.queen.outward import Outward
-from formicary.runner.queen.statuses import status_effect, sync_owed
+from formicary.runner.telling.breakage import Composer
+from formicary.runner.telling.lifecycle import LifecycleEffect
+from formicary.runner.telling.notices import NotifyEffect, NotifyPublisher
+from formicary.runner.telling.outward import Outward
+from formicary.runner.telling.statuses import status_effect, sync_owed
 
 Making = Callable[[Inside], Iterator[Outside]]
 

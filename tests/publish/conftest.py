@@ -11,8 +11,8 @@ from forges import TOKEN
 from formicary.runner.publish.github import GitHub
 from formicary.runner.publish.outbox import Outbox
 from formicary.runner.publish.statuses import StatusPublisher
-from formicary.runner.queen.statuses import status_effect, sync_owed
 from formicary.runner.queen.told import Told
+from formicary.runner.telling.statuses import status_effect, sync_owed
 
 
 class Board:
@@ -40,7 +40,7 @@ class Board:
 
 @pytest.fixture
 def quickly(monkeypatch):
-    monkeypatch.setattr("formicary.runner.queen.statuses.COALESCE", 0.1)
+    monkeypatch.setattr("formicary.runner.telling.statuses.COALESCE", 0.1)
     monkeypatch.setattr("formicary.runner.publish.outbox.LONGEST_PAUSE", 0.2)
 
 

@@ -45,7 +45,7 @@ async def test_a_failure_says_which_task_and_how(world, repo):
 
 async def test_a_quick_job_is_told_once(world, repo, monkeypatch):
     """D10: what follows within a second coalesces; a final state goes at once."""
-    monkeypatch.setattr("formicary.runner.queen.statuses.COALESCE", 30.0)
+    monkeypatch.setattr("formicary.runner.telling.statuses.COALESCE", 30.0)
     repo.commit({".formicary/ci.yml": CI})
     async with world() as told, told.hive.ant() as ant:
         await told.watch(repo)

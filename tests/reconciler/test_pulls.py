@@ -6,7 +6,7 @@ from formicary.reconciler.pulls import judge
 from formicary.runner.core.definition import PullRequestFilter
 from formicary.runner.core.records import Delivery, Fact, PullRequest
 from formicary.runner.core.states import State
-from formicary.runner.queen.statuses import sync_owed
+from formicary.runner.telling.statuses import sync_owed
 
 CI = "job_type: ci\ntriggers: {pull_request: {branches: [main]}}\nscript: [make]\n"
 PAGES = "job_type: pages\ntriggers: {pull_request: {paths: ['docs/**']}}\nscript: [make]\n"

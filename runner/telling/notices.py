@@ -18,10 +18,10 @@ from formicary.runner.core.load import load
 from formicary.runner.core.records import Definition, JobRequest
 from formicary.runner.core.states import State
 from formicary.runner.publish.messages import MessagePublisher
-from formicary.runner.queen.lifecycle import is_unread
-from formicary.runner.queen.outward import Outward, registered_of
 from formicary.runner.queen.told import Moment, Owed
 from formicary.runner.store import Reader, Store, Tx
+from formicary.runner.telling.lifecycle import is_unread
+from formicary.runner.telling.outward import Outward, registered_of
 
 KIND: Final = "notify"
 OUTCOMES: Final = frozenset({State.COMPLETED, State.FAILED})

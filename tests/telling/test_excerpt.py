@@ -3,8 +3,8 @@
 import pytest
 
 from formicary.runner.core.logframes import frame
-from formicary.runner.queen.excerpt import LOOKED_AT, excerpt, tail
 from formicary.runner.queen.logs import Logs
+from formicary.runner.telling.excerpt import LOOKED_AT, excerpt, tail
 
 NOISE = "".join(f"line {number}\n" for number in range(100))
 

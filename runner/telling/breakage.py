@@ -19,12 +19,12 @@ from formicary.runner.core.states import State
 from formicary.runner.git.model import Commit
 from formicary.runner.publish.messages import Message
 from formicary.runner.publish.notice import Notice, one_line
-from formicary.runner.queen.excerpt import excerpt, tail
 from formicary.runner.queen.logs import Logs
-from formicary.runner.queen.notices import before_this
-from formicary.runner.queen.outward import Outward
 from formicary.runner.queen.sources import Sources
 from formicary.runner.store import Reader, Store
+from formicary.runner.telling.excerpt import excerpt, tail
+from formicary.runner.telling.notices import before_this
+from formicary.runner.telling.outward import Outward
 
 log = logging.getLogger("formicary.queen")
 

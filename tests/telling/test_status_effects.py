@@ -6,8 +6,8 @@ from formicary.runner.core.definition import JobDefinition, Status, TaskDefiniti
 from formicary.runner.core.execution import Execution, TaskRun
 from formicary.runner.core.records import JobRequest, Page, Repository
 from formicary.runner.core.states import JOB_TRANSITIONS, State
-from formicary.runner.queen.statuses import COALESCE, status_effect, sync_owed
 from formicary.runner.queen.told import Moment
+from formicary.runner.telling.statuses import COALESCE, status_effect, sync_owed
 
 HERE = Repository(id=1, name="app", path="/p", forge="github", slug="acme/app")
 JOB = JobDefinition(job_type="ci", tasks=(TaskDefinition(task_type="build"), TaskDefinition(task_type="test")))

@@ -12,11 +12,11 @@ from formicary.runner.core.records import Secret
 from formicary.runner.publish.guard import Guard, Reach
 from formicary.runner.publish.outbox import Outbox
 from formicary.runner.publish.webhook import WebhookPublisher
-from formicary.runner.queen.lifecycle import LifecycleEffect
-from formicary.runner.queen.outward import Outward
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.told import Told
 from formicary.runner.store.seal import Seal
+from formicary.runner.telling.lifecycle import LifecycleEffect
+from formicary.runner.telling.outward import Outward
 
 JOB = """\
 job_type: ci

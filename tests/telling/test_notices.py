@@ -13,12 +13,12 @@ from formicary.runner.core.records import Secret
 from formicary.runner.core.states import State
 from formicary.runner.publish.messages import Mail, MessagePublisher, Ways
 from formicary.runner.publish.outbox import Outbox
-from formicary.runner.queen.breakage import Composer, Ended, _duration
-from formicary.runner.queen.notices import NotifyEffect, NotifyPublisher, _ended, wants
-from formicary.runner.queen.outward import Outward
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.told import Moment, Told
 from formicary.runner.store.seal import Seal
+from formicary.runner.telling.breakage import Composer, Ended, _duration
+from formicary.runner.telling.notices import NotifyEffect, NotifyPublisher, _ended, wants
+from formicary.runner.telling.outward import Outward
 
 JOB = """\
 job_type: ci
