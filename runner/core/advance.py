@@ -8,9 +8,30 @@ from typing import Any, Final, Literal
 
 from formicary.runner.core import combinations
 from formicary.runner.core import outcome as outcomes
-from formicary.runner.core.course import Course, barred, halted, live, may_start, over, settle, stopped, why_halted
-from formicary.runner.core.errors import ERR_CANCELLED, ERR_EXIT_CODE, ERR_FATAL, ERR_TIMEOUT
-from formicary.runner.core.execution import DeadlinePassed, Ended, Result, RetryDue, Stop, TaskRun, Withdraw
+from formicary.runner.core.course import (
+    Course,
+    asks,
+    barred,
+    halted,
+    live,
+    may_start,
+    over,
+    settle,
+    stopped,
+    why_halted,
+)
+from formicary.runner.core.errors import ERR_CANCELLED, ERR_EXIT_CODE, ERR_FATAL, ERR_REJECTED, ERR_TIMEOUT
+from formicary.runner.core.execution import (
+    Attempt,
+    DeadlinePassed,
+    Ended,
+    Offer,
+    Result,
+    RetryDue,
+    Stop,
+    TaskRun,
+    Withdraw,
+)
 from formicary.runner.core.graph import Node
 from formicary.runner.core.states import ACTIVE, TERMINAL, State
 
@@ -38,6 +59,8 @@ NO_COMBINATION = "Its matrix has no combination."
 
 def advance(course: Course) -> None:
     """Find out everything that follows from what has ended."""
+    if course.execution.resting_since is not None:
+        return answered(course)
     while True:
         follow(course)
         if course.execution.closing:
@@ -46,14 +69,16 @@ def advance(course: Course) -> None:
                 break
             continue
         if _busy(course):
-            return
+            return wait(course)
         if course.execution.rest:
             return rest(course)
         if not _try_again(course):
             _close(course)
         elif course.execution.state is State.PENDING:
             return
-    if not _alive(course):
+    if _asking(course):
+        wait(course)
+    elif not _alive(course):
         _end(course)
 
 
@@ -102,7 +127,7 @@ def launch(course: Course, run: TaskRun, node: Node) -> None:
     """The task's time has come."""
     unwanted = node.task.unwanted or (NO_COMBINATION if node.task.matrix and not node.members else "")
     if unwanted:
-        outcome = outcomes.conclude(node.task, Result(excepted=True))
+        outcome = outcomes.passed_by(node.task)
         _end_unrun(course, run, outcome, unwanted, excepted=outcome.state is State.SKIPPED)
     elif node.task.matrix is not None:
         combinations.set_off(course, run, node)
@@ -149,12 +174,14 @@ def halt(course: Course) -> None:
         elif run.state is State.READY:
             course.orders.append(Withdraw(run.attempts[-1].id))
             settle(course, run, reason, attempts=run.attempts[:-1])
+        elif asks(run):
+            settle(course, run, reason, attempts=_unasked(course, run))
         elif stopped(course.execution, node):
             course.orders.append(Stop(run.attempts[-1].id, reason))
 
 
 def bar(course: Course, word: Rest, reason: str) -> None:
-    """Nothing new starts: what is offered, or would be tried again, waits for the job's next attempt."""
+    """Nothing new starts: what is offered, or asked, or would be tried again, waits for the job's next attempt."""
     course.change(rest=word, rest_reason=reason)
     for run in list(course.tasks.values()):
         if run.combinations is not None:
@@ -162,8 +189,46 @@ def bar(course: Course, word: Rest, reason: str) -> None:
         if run.state is State.READY:
             course.orders.append(Withdraw(run.attempts[-1].id))
             course.put(run, State.PENDING, attempts=run.attempts[:-1])
+        elif asks(run):
+            course.put(run, State.PENDING, attempts=_unasked(course, run))
         elif run.retry_at is not None:
             course.put(run, State.PENDING, retry_at=None)
+
+
+def _unasked(course: Course, run: TaskRun) -> tuple[Attempt, ...]:
+    """The attempts of a task of which nobody is asked any more; its votes count no more."""
+    last = run.attempts[-1].model_copy(update={"state": State.CANCELLED, "ended_at": course.now})
+    return (*run.attempts[:-1], last)
+
+
+def wait(course: Course) -> None:
+    """Where people are all that is waited for, the job rests until they have answered."""
+    if not _alive(course):
+        course.turn(State.MANUAL_APPROVAL_REQUIRED, resting_since=course.now, held=None)
+
+
+def answered(course: Course) -> None:
+    """People have answered a job that waited for them. What needs no ant is done at once; else it goes on when it is
+    admitted again, as it took nobody's place meanwhile."""
+    course.ended.clear()  # `set_out` looks at everybody
+    if course.execution.rest in ("RESTART_JOB", "PAUSE_JOB"):
+        return rest(course)
+    ahead = course.ahead()
+    go_on(ahead)
+    if not any(isinstance(order, Offer) for order in ahead.orders):
+        return course.take(ahead)
+    if course.execution.state is State.MANUAL_APPROVAL_REQUIRED:
+        course.turn(State.PENDING, retry_at=course.now)
+        course.wake(course.now, RetryDue())
+    course.change(rest="ANSWERED")
+
+
+def go_on(course: Course) -> None:
+    """The same attempt of the job goes on after people have answered."""
+    awake(course)
+    course.turn(State.READY, retry_at=None)
+    set_out(course)
+    advance(course)
 
 
 def unbar(course: Course) -> None:
@@ -180,7 +245,8 @@ def rest(course: Course) -> None:
         if course.tasks[name].state in ACTIVE:  # a matrix task, of which some are done
             course.put(course.tasks[name], State.PENDING)
     state = State.PENDING if word == "RESTART_JOB" else State.PAUSED
-    course.turn(state, retry_at=at, resting_since=course.now, rested=course.execution.rested + 1, held=None)
+    since = course.execution.resting_since or course.now
+    course.turn(state, retry_at=at, resting_since=since, rested=course.execution.rested + 1, held=None)
     if at is not None:
         course.wake(at, RetryDue())
 
@@ -188,12 +254,19 @@ def rest(course: Course) -> None:
 def _busy(course: Course) -> bool:
     """Whether anything is still to come before the end. Once halted, always_run tasks lead to each other only."""
     nodes, free = course.graph.nodes, halted(course.execution)
-    tasks, names = course.tasks, chain(course.touched, course.graph.order)
-    return any(live(tasks[name]) and not (free and nodes[name].always_run) for name in names)
+    tasks = course.tasks
+    return any(
+        (live(tasks[name]) and not (free and nodes[name].always_run)) or asks(tasks[name])
+        for name in chain(course.touched, course.graph.order)
+    )
 
 
 def _alive(course: Course) -> bool:
     return any(live(course.tasks[name]) for name in chain(course.touched, course.graph.order))
+
+
+def _asking(course: Course) -> bool:
+    return any(asks(course.tasks[name]) for name in chain(course.touched, course.graph.order))
 
 
 def _close(course: Course) -> None:
@@ -213,7 +286,11 @@ def _start_always(course: Course) -> None:
     waiting = [name for name in course.graph.always if tasks[name].state is State.PENDING]
     if not waiting:
         return
-    to_come = sum(nodes[name].bit for name in course.graph.order if live(tasks[name]) or name in waiting)
+    to_come = sum(
+        nodes[name].bit
+        for name in course.graph.order
+        if live(tasks[name]) or asks(tasks[name]) or name in waiting
+    )
     for name in waiting:
         run, node = tasks[name], nodes[name]
         if run.retry_at is None and not node.ancestors & to_come and may_start(course.execution, node):
@@ -224,7 +301,8 @@ def _try_again(course: Course) -> bool:
     """Begin another attempt of the whole job, or wait for it, if it failed and its `retry` allows one."""
     execution, retry = course.execution, course.plan.definition.retry
     tried = execution.job_retry - execution.rested
-    if halted(execution) or tried >= retry.attempts or course.decisive() is None:
+    failed = course.decisive()
+    if halted(execution) or tried >= retry.attempts or failed is None or _refused(failed):
         return False
     wait = outcomes.delay(retry, tried + 1, course.seed, str(execution.id))
     course.turn(State.PENDING, retry_at=course.now + wait, resting_since=course.now)
@@ -234,6 +312,11 @@ def _try_again(course: Course) -> bool:
     else:
         resume(course)
     return True
+
+
+def _refused(run: TaskRun) -> bool:
+    """Nobody is asked again by himself what he has rejected."""
+    return run.last is not None and run.last.error_code == ERR_REJECTED
 
 
 def resume(course: Course) -> None:
@@ -268,6 +351,7 @@ def set_out(course: Course) -> None:
         if _under_way(course.tasks[name]):
             combinations.release(course, course.graph.nodes[name], anew=True)
         examine(course, name)
+        follow(course)  # what is passed by chooses too, before those are looked at that it may choose
 
 
 def _under_way(run: TaskRun) -> bool:

@@ -6,11 +6,14 @@ and so through the table.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from formicary.runner.core import outcome as outcomes
+from formicary.runner.core.definition import MANUAL, TaskDefinition
 from formicary.runner.core.errors import ERR_FATAL
 from formicary.runner.core.execution import (
+    Ask,
     Attempt,
     DeadlinePassed,
     Execution,
@@ -22,6 +25,7 @@ from formicary.runner.core.execution import (
     WakeAt,
 )
 from formicary.runner.core.graph import Graph, Node
+from formicary.runner.core.policy import Due, Overdue
 from formicary.runner.core.states import ACTIVE, JOB_TRANSITIONS, TASK_TRANSITIONS, TERMINAL, State, move
 
 
@@ -98,7 +102,7 @@ class Course:
         if not left and whole.left:
             self.ended.append(group.name)
 
-    def wake(self, at: float, event: RetryDue | DeadlinePassed) -> None:
+    def wake(self, at: float, event: RetryDue | DeadlinePassed | Overdue) -> None:
         self.orders.append(WakeAt(self.execution.id, at, event))
 
     def allow(self, seconds: float) -> None:
@@ -107,9 +111,12 @@ class Course:
         self.wake(self.now + seconds, DeadlinePassed())
 
     def start(self, run: TaskRun) -> None:
-        """Offer a new attempt at a PENDING task."""
+        """Offer a new attempt at a PENDING task; or ask people, if it is theirs."""
         last = run.last
-        attempt = self._offer(run.name, last.number + 1 if last else 1)
+        number = last.number + 1 if last else 1
+        if self.graph.nodes[run.name].task.method == MANUAL:
+            return self._ask(run, number)
+        attempt = self._offer(run.name, number)
         self.put(run, State.READY, attempts=(*run.attempts, attempt), retry_at=None, reason="")
 
     def offer_again(self, run: TaskRun) -> None:
@@ -125,6 +132,28 @@ class Course:
         self.next_number = fence + 1
         self.orders.append(Offer(self.execution.id, name, attempt.id, fence))
         return attempt
+
+    def _ask(self, run: TaskRun, number: int) -> None:
+        fence, state = self.next_number, State.MANUAL_APPROVAL_REQUIRED
+        self.next_number = fence + 1
+        attempt = Attempt(
+            id=f"{self.execution.id}-{fence}", number=number, fence=fence, state=state, ready_at=self.now
+        )
+        self.put(run, state, attempts=(*run.attempts, attempt), retry_at=None, reason="")
+        self.orders.append(Ask(self.execution.id, run.name, attempt.id, fence))
+        for what, at in dues(self.graph.nodes[run.name].task, attempt):
+            self.wake(at, Overdue(attempt.id, what))
+
+    def ahead(self) -> Course:
+        """Another one that begins where this one is; `take` makes its way this one's."""
+        other = Course(self.result()[0], self.plan, self.now, self.seed)
+        other.next_number = self.next_number
+        return other
+
+    def take(self, ahead: Course) -> None:
+        self.execution, self.tasks, self._own = ahead.execution, ahead.tasks, ahead._own
+        self.next_number = ahead.next_number
+        self.orders += ahead.orders
 
     def all_ended(self, names: tuple[str, ...]) -> bool:
         tasks = self.tasks
@@ -162,6 +191,20 @@ def _rank(run: TaskRun) -> tuple[bool, float, int]:
     if last is None:
         return True, float("inf"), 0
     return last.error_code != ERR_FATAL, last.ended_at or 0.0, last.fence
+
+
+def asks(run: TaskRun) -> bool:
+    """Waits for people."""
+    return run.state is State.MANUAL_APPROVAL_REQUIRED
+
+
+def dues(task: TaskDefinition, attempt: Attempt) -> Iterator[tuple[Due, float]]:
+    """What of an approval is overdue when, but for what has passed."""
+    policy, since = task.approval_policy, attempt.ready_at or 0.0
+    named: tuple[tuple[Due, float | None], ...] = (("sla", policy.sla_deadline), ("timeout", policy.timeout))
+    for what, seconds in named:
+        if seconds is not None and what not in attempt.overdue:
+            yield what, since + seconds
 
 
 def live(run: TaskRun) -> bool:

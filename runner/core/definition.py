@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from formicary.runner.core.policy import ApprovalPolicy
+
 MAX_NAME: Final = 100
 DEFAULT_JOB_TIMEOUT: Final = 2 * 3600.0
 DEFAULT_TASK_TIMEOUT: Final = 3600.0
@@ -202,7 +204,9 @@ class Target(Shape):
 WORDS: Final = frozenset({"COMPLETED", "FAILED", "FATAL", "EXECUTING", "RESTART_TASK", "RESTART_JOB", "PAUSE_JOB"})
 
 
-METHODS: Final = frozenset({"SHELL"})
+MANUAL: Final = "MANUAL"
+"""The method of what people do: approve or reject."""
+METHODS: Final = frozenset({"SHELL", MANUAL})
 METHODS_NOT_YET: Final = frozenset(
     [
         "DOCKER",
@@ -220,7 +224,6 @@ METHODS_NOT_YET: Final = frozenset(
         "AWAIT_FORKED_JOB",
         "JOB_FORK_AWAIT",
         "EXPIRE_ARTIFACTS",
-        "MANUAL",
     ]
 )
 TRIGGERS_NOT_YET: Final = frozenset({"comment", "release", "webhook", "s3", "queue"})
@@ -261,7 +264,6 @@ TASK_KEYS_NOT_YET: Final = frozenset(
         "fan_out",
         "messaging_request_queue",
         "messaging_reply_queue",
-        "approval_policy",
     ]
 )
 CHECKOUT_KEYS_NOT_YET: Final = frozenset({"submodules", "lfs", "ref"})
@@ -335,6 +337,7 @@ class TaskDefinition(Shape):
     webhook: Hook | None = None
     notify: tuple[Notify, ...] = ()
     resources: Resource | None = None
+    approval_policy: ApprovalPolicy = ApprovalPolicy()
     secrets: tuple[str, ...] | None = None
     """Which secret configs it may see; None = those that its text names (`names.secrets_of`)."""
     tainted_variables: tuple[str, ...] = ()

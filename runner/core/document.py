@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any, Final
 
+from formicary.runner.core.approving import fitting
 from formicary.runner.core.definition import (
     JOB_KEYS_NOT_YET,
+    MANUAL,
     TASK_KEYS_NOT_YET,
     Checkout,
     JobDefinition,
@@ -106,8 +108,8 @@ class Document:
                 reader.tell(root, "This job has no `job_type`", "name it: `job_type: build`")
             return None
         self._one_schedule(root, fields)
-        made = list(self.tasks(tasks, fields)) if tasks is not None else [self._made(_short_task(fields))]
-        if tasks is None and not fields.get("script") and not reader.faults:
+        made = list(self.tasks(tasks, fields)) if tasks is not None else [self._made(_short_task(fields), root, fields)]
+        if tasks is None and not fields.get("script") and made[0].method != MANUAL and not reader.faults:
             reader.tell(root, "This job does nothing", "write `script:` or `tasks:`")
         check_runs(reader, tasks or root, made)
         return JobDefinition(**_job_fields(fields, tasks is None), tasks=tuple(made))
@@ -185,10 +187,11 @@ class Document:
             if _value(node, "task_type") is None:
                 reader.tell(node, "This task has no `task_type`", "name it: `task_type: test`")
             return None
-        return self._made(_task_fields(fields, job))
+        return self._made(_task_fields(fields, job), node, fields)
 
-    def _made(self, fields: dict[str, Any]) -> TaskDefinition:
+    def _made(self, fields: dict[str, Any], node: Node, written: Mapping[str, Any]) -> TaskDefinition:
         """The task; in the go dialect its lines have shells of their own, and nothing is checked out unasked."""
+        fields = fitting(self.reader, node, fields, written)
         if self.reader.go:
             fields = {"checkout": Checkout(enabled=False), "fresh_shell": True, **fields}
         return TaskDefinition(**fields)
@@ -215,7 +218,8 @@ class Document:
         if node is None:
             return None
         if node is root:
-            task = self._made(_short_task(SHORT.read(reader, root)))
+            fields = SHORT.read(reader, root)
+            task = self._made(_short_task(fields), root, fields)
             self._only_its_secrets(task, root)
             return task if task.task_type == task_type else None
         job = {}

@@ -41,7 +41,9 @@ def _conclude(course: Course, run: TaskRun, attempt: Attempt, result: Result) ->
     node = course.graph.nodes[run.name]
     outcome = outcomes.conclude(node.task, result)
     going = may_start(course.execution, node)
-    if outcome.again == "EXECUTING" and not result.excepted:
+    if result.answer:
+        pass  # people are asked once
+    elif outcome.again == "EXECUTING" and not result.excepted:
         wait = node.task.retry.delay or outcomes.POLL_DELAY
         since = run.polling_since or attempt.ready_at or course.now
         if going and course.now + wait < since + node.task.timeout:

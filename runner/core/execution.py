@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from formicary.runner.core.definition import JobDefinition, Value
+from formicary.runner.core.policy import Answer, Approved, Due, Overdue, Rejected, Vote
 from formicary.runner.core.states import State
 
 
@@ -24,7 +25,8 @@ class Part(BaseModel):
 class ArtifactRef(Part):
     """An artifact of a finished attempt; `digest` is the sha256 of its bytes, `kind` file or tar.
 
-    `executable`: a single file keeps that permission, as a tar does for each of its files.
+    `executable`: a single file keeps that permission, as a tar does for each of its files. `folder`: where it is put in
+    place, of a forked job among others.
     """
 
     name: str
@@ -32,6 +34,7 @@ class ArtifactRef(Part):
     digest: str
     size: int = 0
     executable: bool = False
+    folder: str = ""
 
 
 class Held(Part):
@@ -45,7 +48,10 @@ class Held(Part):
 
 
 class Attempt(Part):
-    """A task execution: one attempt at a task. `number` counts from 1 within the execution (TaskRetry = number - 1)."""
+    """A task execution: one attempt at a task. `number` counts from 1 within the execution (TaskRetry = number - 1).
+
+    `votes` of a MANUAL task: one a person, the newest; `overdue`: what of its approval has passed.
+    """
 
     id: str
     number: int
@@ -64,6 +70,8 @@ class Attempt(Part):
     warnings: tuple[str, ...] = ()
     usage: Mapping[str, float] = Field(default_factory=dict)
     held: Held | None = None
+    votes: tuple[Vote, ...] = ()
+    overdue: tuple[Due, ...] = ()
 
 
 class Combinations(Part):
@@ -131,6 +139,8 @@ class Execution(Part):
     `closing` = the always_run tasks are running; `fatal` = nothing new starts and nothing is retried. `rest` =
     RESTART_JOB or PAUSE_JOB was said, by a task or (PAUSE) a person: nothing new starts, and when what runs has ended
     the job rests until `retry_at`, or until somebody resumes it. `rested` counts these; `resting_since` = it does now.
+    A job that waits for people alone rests too, as MANUAL_APPROVAL_REQUIRED; ANSWERED = they have answered, and it goes
+    on, as the same attempt of the job, when it is admitted again.
     `held` = what the whole job holds; at rest it holds nothing.
     """
 
@@ -148,7 +158,7 @@ class Execution(Part):
     timed_out: bool = False
     closing: bool = False
     fatal: bool = False
-    rest: Literal["", "RESTART_JOB", "PAUSE_JOB", "PAUSE"] = ""
+    rest: Literal["", "RESTART_JOB", "PAUSE_JOB", "PAUSE", "ANSWERED"] = ""
     rest_reason: str = ""
     rested: int = 0
     resting_since: float | None = None
@@ -223,6 +233,8 @@ class Result:
     usage: Mapping[str, float] = field(default_factory=dict)
     excepted: bool = False
     """Its `except` held `true` when the attempt was rendered: SKIPPED, counts as completed."""
+    answer: Answer = ""
+    """What people have decided, of a MANUAL task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,12 +314,25 @@ Event = (
     | CancelAsked
     | PauseAsked
     | ResumeAsked
+    | Approved
+    | Rejected
+    | Overdue
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A task is ready: find it an ant."""
+
+    execution_id: int
+    task: str
+    task_execution_id: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A MANUAL task is ready: people may vote on it. Harmless when it comes twice."""
 
     execution_id: int
     task: str
@@ -336,7 +361,7 @@ class WakeAt:
 
     execution_id: int
     at: float
-    event: RetryDue | DeadlinePassed
+    event: RetryDue | DeadlinePassed | Overdue
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +379,7 @@ class Ended:
     state: State
 
 
-Order = Offer | Withdraw | Stop | WakeAt | Forget | Ended
+Order = Offer | Ask | Withdraw | Stop | WakeAt | Forget | Ended
 
 
 class Plan(Part):

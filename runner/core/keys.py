@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, get_args
 
+from formicary.runner.core.approving import approval_policy
 from formicary.runner.core.definition import (
     CHECKOUT_KEYS_NOT_YET,
     JOB_KEYS_NOT_YET,
@@ -239,6 +240,7 @@ TASK: Final = Table(
         "always_run": Key(flag, "flag"),
         "artifacts": Key(_model(Artifacts, lambda: ARTIFACTS), "artifacts", late=True),
         "resources": Key(resources, "resources"),
+        "approval_policy": Key(approval_policy, "approval_policy"),
         "secrets": Key(secrets, "secrets", late=True),
         "webhook": Key(hook, "hook", late=True),
         "notify": Key(notify, "notify", late=True),

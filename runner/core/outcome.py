@@ -15,6 +15,7 @@ from formicary.runner.core.errors import (
     ERR_DEFINITION,
     ERR_EXIT_CODE,
     ERR_FATAL,
+    ERR_REJECTED,
     ERR_TIMEOUT,
     LOST_CODES,
 )
@@ -25,8 +26,8 @@ from formicary.runner.core.states import SUCCESS, State
 LOST_BUDGET: Final = 3
 #: seconds before each of these: at once where an ant is gone, later where a disk or a repository is away for a while
 LOST_DELAYS: Final = (0.0, 5.0, 30.0)
-#: the definition's own mistakes: the same again, however often the task is retried
-NEVER_RETRIED: Final = frozenset({ERR_DEFINITION})
+#: the definition's own mistakes: the same again, however often the task is retried; and what people have decided
+NEVER_RETRIED: Final = frozenset({ERR_DEFINITION, ERR_REJECTED})
 #: words after which the task or the job runs again
 AGAIN: Final = frozenset({"EXECUTING", "RESTART_TASK", "RESTART_JOB", "PAUSE_JOB"})
 #: how often a job may be restarted and paused by its own tasks
@@ -74,6 +75,8 @@ def listed(task: TaskDefinition, result: Result) -> bool:
 def _exit_key(result: Result) -> str:
     if result.excepted:
         return SKIPPED_CODE
+    if result.answer:
+        return result.answer
     if result.exit_code is None or error_code(result) not in ("", ERR_EXIT_CODE):
         return ""
     return str(result.exit_code)
@@ -92,6 +95,15 @@ def skipped(task: TaskDefinition) -> Outcome:
     outcome = Outcome(State.SKIPPED)
     if task.on_exit_code and SKIPPED_CODE in task.on_exit_code:
         _follow(task, outcome, SKIPPED_CODE, None)
+    return _unrun(outcome)
+
+
+def passed_by(task: TaskDefinition) -> Outcome:
+    """The outcome of a task that `when` keeps from running: as that of one that its `except` does."""
+    return _unrun(_follow(task, Outcome(State.SKIPPED), SKIPPED_CODE, None))
+
+
+def _unrun(outcome: Outcome) -> Outcome:
     if outcome.state is State.COMPLETED:
         outcome.state = State.SKIPPED  # what never ran cannot be COMPLETED; both are a success
     return outcome
@@ -204,6 +216,8 @@ def what_happened(task: TaskDefinition, result: Result) -> str:
         return f"ran into its timeout of {span(task.timeout)}"
     if code == ERR_CANCELLED:
         return "was cancelled"
+    if code == ERR_REJECTED:
+        return _with(detail, "was rejected")
     if code in LOST_CODES:
         return "was lost with its ant" + (f": {detail}" if detail else "")
     if code == ERR_EXIT_CODE:

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from formicary.runner.core import outcome as outcomes
-from formicary.runner.core.advance import advance, awake, bar, halt, resume, set_out, unbar
-from formicary.runner.core.course import Course, barred, halted, may_start, settle, stopped, why_stopped
+from formicary.runner.core.advance import advance, awake, bar, go_on, halt, resume, set_out, unbar
+from formicary.runner.core.approval import overdue, question, voted
+from formicary.runner.core.course import Course, asks, barred, dues, halted, may_start, settle, stopped, why_stopped
 from formicary.runner.core.ending import over
 from formicary.runner.core.errors import ERR_ANT_LOST
 from formicary.runner.core.execution import (
     Acquired,
     AntLost,
+    Ask,
     Attempt,
     Begin,
     CancelAsked,
@@ -40,6 +42,7 @@ from formicary.runner.core.execution import (
     WakeAt,
 )
 from formicary.runner.core.graph import Graph, Node
+from formicary.runner.core.policy import Approved, Overdue, Rejected
 from formicary.runner.core.states import ACTIVE, LEASED, TASK_TRANSITIONS, TERMINAL, State, move
 
 
@@ -93,6 +96,11 @@ def outstanding(execution: Execution, plan: Plan, now: float) -> tuple[Order, ..
         if run.state is State.READY:
             last = run.attempts[-1]
             orders.append(Offer(execution.id, run.name, last.id, last.fence))
+        elif asks(run):
+            last = run.attempts[-1]
+            orders.append(Ask(execution.id, run.name, last.id, last.fence))
+            for what, at in dues(nodes[run.name].task, last):
+                orders.append(WakeAt(execution.id, max(at, now), Overdue(last.id, what)))
         elif run.retry_at is not None:
             orders.append(WakeAt(execution.id, max(run.retry_at, now), RetryDue(run.name)))
         elif run.state in LEASED and stopped(execution, nodes[run.name]):
@@ -155,6 +163,13 @@ def _retry_due(course: Course, event: RetryDue) -> None:
         return course.wake(at, event)
     if run is not None:
         return course.start(run)
+    _go_on(course)
+
+
+def _go_on(course: Course) -> None:
+    """A job at rest does not rest any more."""
+    if course.execution.rest == "ANSWERED":
+        return go_on(course)
     resume(course)
     advance(course)
 
@@ -166,16 +181,21 @@ def _pause_asked(course: Course, event: PauseAsked) -> None:
         return
     reason = f"Paused by {event.by}" + (f": {event.reason}" if event.reason else ".")
     if execution.resting_since is not None:
-        return course.turn(State.PAUSED, retry_at=None, rest="PAUSE", rest_reason=reason)
+        uncounted = execution.state is State.MANUAL_APPROVAL_REQUIRED or execution.rest == "ANSWERED"
+        bar(course, "PAUSE", reason)
+        return course.turn(State.PAUSED, retry_at=None, rested=execution.rested + uncounted)
     bar(course, "PAUSE", reason)
     advance(course)
 
 
 def _resume_asked(course: Course, event: ResumeAsked) -> None:
-    """A job at rest goes on now; one that waits for what runs does not come to rest."""
+    """A job at rest goes on now, but for one that waits for people; one that waits for what runs does not come to
+    rest."""
+    if course.execution.state is State.MANUAL_APPROVAL_REQUIRED:
+        return
     if course.execution.resting_since is not None:
-        resume(course)
-    elif course.execution.rest == "PAUSE":
+        return _go_on(course)
+    if course.execution.rest == "PAUSE":
         unbar(course)
         set_out(course)
     else:
@@ -239,9 +259,11 @@ def _ant_lost(course: Course, event: AntLost) -> None:
 
 def _finished(course: Course, event: Finished) -> None:
     found, result = _newest(course, event.task_execution_id, event.fence), event.result
-    if found is None:
+    found = found or question(course, event.task_execution_id)
+    if found is None or found[1].fence != event.fence:
         return
-    if found[1].state is State.READY and not (result.excepted or outcomes.failed(result)):
+    ran = found[1].state in LEASED
+    if not (ran or result.excepted or outcomes.failed(result)):
         return  # nobody can have completed what nobody claimed
     over(course, *found, result)
 
@@ -265,4 +287,7 @@ _EVENTS: Final[Mapping[type[Any], Callable[[Course, Any], None]]] = {
     CancelAsked: _cancel_asked,
     PauseAsked: _pause_asked,
     ResumeAsked: _resume_asked,
+    Approved: voted,
+    Rejected: voted,
+    Overdue: overdue,
 }

@@ -15,7 +15,7 @@ from formicary.runner.core.reader import Reader, Unread
 Read = Callable[[Reader, Node], Any]
 UNKNOWN: Final = "{{…}}"
 """The name of a task, at load, that is made of something not known yet."""
-_EXIT_CODE: Final = re.compile(r"-?[0-9]{1,9}|SKIPPED|COMPLETED|FAILED")
+_EXIT_CODE: Final = re.compile(r"-?[0-9]{1,9}|SKIPPED|COMPLETED|FAILED|APPROVED|REJECTED")
 
 
 def fits(low: int | None = None, high: int | None = None) -> Read:

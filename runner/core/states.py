@@ -53,13 +53,21 @@ _S = State
 #: Of requests and executions alike. READY → FAILED: the plan cannot be rendered, or nothing in it can run.
 JOB_TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     _S.PENDING: frozenset({_S.READY, _S.SKIPPED, _S.FAILED, _S.CANCELLED, _S.PAUSED, _S.MANUAL_APPROVAL_REQUIRED}),
-    _S.READY: frozenset({_S.STARTED, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED, _S.PENDING, _S.PAUSED}),
-    _S.STARTED: frozenset({_S.EXECUTING, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED, _S.PENDING, _S.PAUSED}),
+    _S.READY: frozenset(
+        {_S.STARTED, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED, _S.PENDING, _S.PAUSED}
+        | {_S.MANUAL_APPROVAL_REQUIRED}
+    ),
+    _S.STARTED: frozenset(
+        {_S.EXECUTING, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED, _S.PENDING, _S.PAUSED}
+        | {_S.MANUAL_APPROVAL_REQUIRED}
+    ),
     _S.EXECUTING: frozenset(
         {_S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED, _S.PENDING, _S.PAUSED, _S.MANUAL_APPROVAL_REQUIRED}
     ),
     _S.PAUSED: frozenset({_S.PENDING, _S.READY, _S.CANCELLED, _S.FAILED}),
-    _S.MANUAL_APPROVAL_REQUIRED: frozenset({_S.PENDING, _S.EXECUTING, _S.FAILED, _S.CANCELLED}),
+    _S.MANUAL_APPROVAL_REQUIRED: frozenset(
+        {_S.PENDING, _S.READY, _S.EXECUTING, _S.PAUSED, _S.FAILED, _S.CANCELLED}
+    ),
     _S.COMPLETED: frozenset(),
     _S.FAILED: frozenset(),
     _S.SKIPPED: frozenset(),
@@ -68,16 +76,17 @@ JOB_TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
 
 #: READY → PENDING: the offer was not taken up; STARTED/EXECUTING → PENDING: the attempt failed or was lost and is
 #: repeated; FAILED → PENDING: the whole job is tried again; STARTED → SKIPPED: its `except` held when it was rendered;
-#: READY → FAILED, COMPLETED: it could not be rendered, and what its outcome says of that; CANCELLED → PENDING: its
-#: matrix stopped it (fail_fast), and the whole job is tried again. A matrix task is in the state that the foremost of
-#: its combinations has come to, and in that of the worst when all have ended.
+#: READY → FAILED, COMPLETED: it could not be rendered, and what its outcome says of that; MANUAL_APPROVAL_REQUIRED →
+#: PENDING, SKIPPED: nobody is asked any more, for now or at all; CANCELLED → PENDING: its matrix stopped it
+#: (fail_fast), and the whole job is tried again. A matrix task is in the state that the foremost of its combinations
+#: has come to, and in that of the worst when all have ended.
 TASK_TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     _S.PENDING: frozenset({_S.READY, _S.SKIPPED, _S.CANCELLED, _S.FAILED, _S.MANUAL_APPROVAL_REQUIRED}),
     _S.READY: frozenset({_S.STARTED, _S.PENDING, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED}),
     _S.STARTED: frozenset({_S.EXECUTING, _S.PENDING, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED}),
     _S.EXECUTING: frozenset({_S.PENDING, _S.COMPLETED, _S.FAILED, _S.CANCELLED}),
     _S.PAUSED: frozenset({_S.PENDING, _S.CANCELLED}),
-    _S.MANUAL_APPROVAL_REQUIRED: frozenset({_S.COMPLETED, _S.FAILED, _S.CANCELLED}),
+    _S.MANUAL_APPROVAL_REQUIRED: frozenset({_S.PENDING, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED}),
     _S.COMPLETED: frozenset({_S.PENDING}),
     _S.FAILED: frozenset({_S.PENDING}),
     _S.SKIPPED: frozenset({_S.PENDING}),
