@@ -9,7 +9,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from formicary.runner.core import definition as model
-from formicary.runner.core import keys, outward
+from formicary.runner.core import keys, outward, shared
 from formicary.runner.core.language import functions
 from formicary.runner.core.language.go import functions as go
 from formicary.runner.core.load import load
@@ -30,6 +30,9 @@ TABLES = {
     "CHANNEL": (outward.CHANNEL, model.Notify),
     "STATUS": (outward.STATUS, model.Status),
     "RETENTION": (outward.RETENTION, model.Retention),
+    "CONCURRENCY": (shared.CONCURRENCY, model.Concurrency),
+    "RESOURCES": (shared.RESOURCES, model.Resource),
+    "EXTRACT": (shared.EXTRACT, model.ExtractConfig),
 }
 RETRY = model.Retry()
 ELSEWHERE = {"retry": RETRY.attempts, "delay_between_retries": RETRY.delay, "retry_backoff_policy": RETRY.backoff}
