@@ -284,6 +284,22 @@ class Token(Record):
     used_at: float | None = None
 
 
+class Audit(Record):
+    """That somebody did something. `action` is what (`approve`, `secret.set`, …), `subject` to what, in words;
+    `token_id`: the token that he called with; `detail`: the rest, never a secret."""
+
+    id: int = 0
+    organization_id: str = DEFAULT_ORGANIZATION
+    repository_id: int | None = None
+    request_id: int | None = None
+    at: float = 0.0
+    user_id: str
+    token_id: int | None = None
+    action: str
+    subject: str = ""
+    detail: Mapping[str, Any] = Field(default_factory=dict)
+
+
 class Artifact(Record):
     """What a task kept: a file, or a folder as a tar. `digest` names the bytes in the object store (sha256 hex)."""
 

@@ -12,6 +12,7 @@ from formicary.runner.core.errors import Conflict, NotFound
 from formicary.runner.core.records import (
     DEFAULT_ORGANIZATION,
     Artifact,
+    Audit,
     Definition,
     Delivery,
     JobResource,
@@ -171,6 +172,9 @@ class CatalogueTx(SqliteReader):
 
     def touch_token(self, token_id: int, at: float) -> None:
         self._execute(SQL["touch_token"], {"id": token_id, "at": at})
+
+    def add_audit(self, audit: Audit) -> None:
+        self._execute(SQL["add_audit"], rows.AUDIT.encode(changed(audit, at=self.now)))
 
     # Outbox
 

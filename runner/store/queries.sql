@@ -480,6 +480,10 @@ UPDATE outbox SET attempts = attempts + :tried, due_at = :due_at, error = :error
 INSERT OR REPLACE INTO outbox (organization_id, kind, key, created_at, due_at, payload)
 SELECT organization_id, kind, key, :now, 0, payload FROM outbox WHERE id = :id RETURNING {outbox.columns}
 
+-- name: add_audit
+-- Somebody did something.
+INSERT INTO audits ({audit.columns_but_id}) VALUES ({audit.values_but_id})
+
 -- name: expire_dead_letters
 -- Dead letters of long ago go.
 DELETE FROM outbox WHERE dead = 1 AND due_at < :before

@@ -15,6 +15,7 @@ from formicary.runner.core.execution import Execution, Plan
 from formicary.runner.core.records import (
     DEFAULT_ORGANIZATION,
     Artifact,
+    Audit,
     Definition,
     Delivery,
     JobRequest,
@@ -307,6 +308,9 @@ class SqliteReader:
 
     def token_by_digest(self, digest: str) -> Token | None:
         return self._one(rows.TOKEN, "token_by_digest", {"digest": digest})
+
+    def audits(self, wanted: Mapping[str, str | int | None], page: int = 0, page_size: int = 200) -> Page[Audit]:
+        return self._newest(rows.AUDIT, "audits", page, page_size, wanted)
 
     def owed_before(self, organization_id: str, kind: str, first: str, key: str, limit: int = 100) -> list[OutboxEntry]:
         keys = {"organization_id": organization_id, "kind": kind, "first": first, "key": key, "limit": limit}

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin
 
 from formicary.runner.core.records import (
     Artifact,
+    Audit,
     Definition,
     Delivery,
     JobRequest,
@@ -149,4 +150,5 @@ PULL_REQUEST: Final = Shape(PullRequest)
 SECRET: Final = Shape(Secret)
 RESOURCE: Final = Shape(JobResource)
 TOKEN: Final = Shape(Token)
+AUDIT: Final = Shape(Audit)
 OUTBOX: Final = Shape(OutboxEntry)

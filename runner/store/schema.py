@@ -89,7 +89,13 @@ def _forked(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 11
+@MIGRATIONS(name="12 audits")
+def _audits(db: Database) -> None:
+    for statement in _statements("schema_12.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 12
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

@@ -51,6 +51,7 @@ def _filled(text: str) -> str:
         resource=rows.RESOURCE,
         token=rows.TOKEN,
         outbox=rows.OUTBOX,
+        audit=rows.AUDIT,
         live_states=", ".join(f"'{state}'" for state in State if state not in TERMINAL),
     )
 
