@@ -179,7 +179,8 @@ class Admitted:
         one = self._by_id[request_id]
         if any(admission.request_id == request_id for admission in self.admissions):
             return ""
-        return self._not_due(one) or self._no_place(one) or self._no_units(one) or self._no_hand(one) or self._behind()
+        why = self._not_due(one) or self._no_place(one) or self._no_ant(one) or self._no_units(one)
+        return why or self._no_hand(one) or self._behind(one)
 
     def _not_due(self, one: Waiting) -> str:
         if one.scheduled_at is None or one.scheduled_at <= self._now:
@@ -213,12 +214,14 @@ class Admitted:
         started = {admission.request_id for admission in self.admissions}
         return self._shares.reason(Claim(one.request_id, one.organization_id, one.need), started)
 
+    def _no_ant(self, one: Waiting) -> str:
+        able = not one.needs_ant or any(not ant.lacks(one) for ant in self._ants)
+        return "" if able else _unable(one, self._ants)
+
     def _no_hand(self, one: Waiting) -> str:
         if not one.needs_ant:
             return ""
         able = [ant for ant in self._ants if not ant.lacks(one)]
-        if not able:
-            return _unable(one, self._ants)
         given = [admission.ant_id for admission in self.admissions]
         if any(ant.free > given.count(ant.ant_id) for ant in able):
             return ""
@@ -227,10 +230,22 @@ class Admitted:
             return "the only hand that could run it is busy"
         return f"all {hands} hands of the ants that could run it are busy"
 
-    def _behind(self) -> str:
+    def _behind(self, one: Waiting) -> str:
+        if first := self._before(one):
+            return f"waits behind request {first}, which starts first"
         if not self.admissions:
             return "no request is admitted at the moment"
         return f"waits behind request {self.admissions[-1].request_id}, which starts first"
+
+    def _before(self, one: Waiting) -> int | None:
+        """Who has units and a place kept, and no hand yet, where this one asked for none because of that."""
+        if one.need is None or one.request_id in self._shares.given or self._by_id is None:
+            return None
+        kept = [self._by_id[who] for who in self._shares.given if isinstance(who, int) and who in self._by_id]
+        started = {admission.request_id for admission in self.admissions}
+        return next(
+            (other.request_id for other in kept if other.request_id not in started and other.rank < one.rank), None
+        )
 
 
 def _unable(one: Waiting, ants: Sequence[AntView]) -> str:

@@ -157,7 +157,10 @@ class Shares:
         return self.used.get(pool.id, 0) + sum(got)
 
     def _first(self, claim: Claim, started: Collection[Hashable]) -> Claim | None:
-        """The first one before it that wants of the same pools and has nothing yet."""
+        """The first one before it that wants of the same pools and has nothing yet; None for who did not ask at all,
+        because somebody else has his place."""
+        if all(other.who != claim.who for other in self.claims):
+            return None
         pools = {pool.id for pool in self.pools.suiting(claim.organization_id, claim.need)}
         for other in self.claims:
             if other.who == claim.who:
