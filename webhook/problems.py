@@ -17,6 +17,7 @@ from formicary.runner.core.errors import (
     Conflict,
     DefinitionError,
     FormicaryError,
+    NotAllowed,
     NotFound,
     Problem,
     RequestRefused,
@@ -67,6 +68,8 @@ def describe(error: Exception) -> ProblemDocument:
             return problem(422, str(error), errors=tuple(_definition_problem(p) for p in error.problems))
         case NotFound():
             return problem(404, str(error))
+        case NotAllowed():
+            return problem(403, str(error))
         case Conflict():
             return problem(409, str(error))
         case UserError():

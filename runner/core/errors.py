@@ -5,6 +5,7 @@ FormicaryError
 │   ├── DefinitionError        one or more Problems in a definition, each with file:line:column
 │   ├── RequestRefused         a job request that cannot be made (unknown job, missing or invalid parameters)
 │   ├── NotFound               what was named does not exist, or belongs to somebody else
+│   ├── NotAllowed             the thing is there, and for others to decide
 │   ├── Conflict               the thing exists, but its state does not allow this
 │   ├── NotSupported           an honest no: this version cannot do it
 │   ├── SetupError             the operator's settings, folders or ports
@@ -79,6 +80,10 @@ class RequestRefused(UserError):
 
 class NotFound(UserError):
     """Not found."""
+
+
+class NotAllowed(UserError):
+    """This is for others to do."""
 
 
 class Conflict(UserError):

@@ -18,6 +18,7 @@ from formicary.runner.core.definition import NATIVE
 from formicary.runner.core.errors import ERR_DEFINITION, DefinitionError
 from formicary.runner.core.execution import (
     AntLost,
+    Ask,
     Attempt,
     Ended,
     Event,
@@ -35,9 +36,11 @@ from formicary.runner.core.execution import (
 )
 from formicary.runner.core.graph import task_of
 from formicary.runner.core.plan import decide
+from formicary.runner.core.policy import Overdue
 from formicary.runner.core.schedule import OfferView
 from formicary.runner.core.semaphores import Need
 from formicary.runner.core.states import TERMINAL, State
+from formicary.runner.queen.audit import Also, nothing_else
 from formicary.runner.queen.board import Board, Live, Offered, needed_tags
 from formicary.runner.queen.changes import Change, Changes
 from formicary.runner.queen.keeping import keep
@@ -90,22 +93,33 @@ class Engine:
         self.mail.append((execution_id, event))
         self.ring()
 
-    async def feed(self, execution_id: int, *events: Event) -> None:
-        """Move an execution by these events and obey what follows; on disk when this returns."""
+    async def feed(self, execution_id: int, *events: Event, also: Also = nothing_else) -> bool:
+        """Move an execution by these events and obey what follows; on disk when this returns, with what is `also` to be
+        written if anything has changed. Whether it has."""
         live = self.board.live.get(execution_id)
         if live is None:
-            return
+            return False
         held, live.held = live.held, []
         batch = (*held, *events)
-        if batch:
-            step = await self.save_or_hold(live, held, lambda tx: self.step(tx, live, batch))
-            self.obey(live, step)
+        if not batch:
+            return False
+
+        def change(tx: Tx) -> Step:
+            step = self.step(tx, live, batch)
+            if step.changed:
+                also(tx)
+            return step
+
+        step = await self.save_or_hold(live, held, change)
+        self.obey(live, step)
+        return step.changed
 
     async def wake_up(self, execution_id: int, event: Event) -> None:
         """Feed an event that lets an execution go on; one at rest has to be admitted first."""
         live = self.board.live.get(execution_id)
-        if live is None or not live.resting:
-            return await self.feed(execution_id, event)
+        if live is None or not live.resting or isinstance(event, Overdue):
+            await self.feed(execution_id, event)
+            return
         live.waking = event
         self.queue(live)
         self.ring()
@@ -191,6 +205,8 @@ class Engine:
                 worker = self.board.holder(order.task_execution_id)
                 if worker:
                     self.bus.stop(worker.ant.ant_id, order.task_execution_id)
+            case Ask():
+                self._ask(live, execution, order)
             case WakeAt():
                 event = order.event
                 self.timers.at(order.at, lambda: self.wake_up(execution.id, event), execution.id)
@@ -227,6 +243,12 @@ class Engine:
         self.board.offers[order.task_execution_id] = Offered(
             live, order.task, order.task_execution_id, order.fence, view
         )
+
+    def _ask(self, live: Live, execution: Execution, order: Ask) -> None:
+        """People see it by what is stored; nobody is asked what its `except` keeps from being done."""
+        verdict = self.excepted(live, execution, order.task)
+        if verdict is not None:
+            self.post(execution.id, Finished(order.task_execution_id, order.fence, verdict))
 
     def excepted(self, live: Live, execution: Execution, name: str) -> Result | None:
         """The result of a task that its `except` keeps from running, or whose `except` cannot be rendered."""

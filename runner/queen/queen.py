@@ -25,8 +25,10 @@ from formicary.runner.core.plan import outstanding
 from formicary.runner.core.records import Definition, JobRequest, Lease, Version
 from formicary.runner.core.schedule import Limits
 from formicary.runner.core.states import LEASED, TERMINAL, State
+from formicary.runner.queen.approvals import Ballot, vote
 from formicary.runner.queen.arrivals import Arrivals
 from formicary.runner.queen.ask import Ask
+from formicary.runner.queen.audit import Also, nothing_else
 from formicary.runner.queen.board import AntStatus, Board, Live
 from formicary.runner.queen.changes import Change, Changes
 from formicary.runner.queen.clockwork import Clockwork
@@ -166,8 +168,9 @@ class Queen:
             text = live.mask(text)
         return self.secrets.mask(text)
 
-    async def cancel(self, request_id: int, *, by: str, reason: str = "") -> JobRequest:
-        """End it: running tasks are stopped, always_run tasks still run; a second cancel ends those too.
+    async def cancel(self, request_id: int, *, by: str, reason: str = "", also: Also = nothing_else) -> JobRequest:
+        """End it: running tasks are stopped, always_run tasks still run; a second cancel ends those too. `also` is
+        written with it.
 
         Raises NotFound, Conflict where it has ended.
         """
@@ -178,23 +181,27 @@ class Queen:
         if execution_id is None:
             message = f"cancelled by {by}" + (f": {reason}" if reason else "")
             await self._dispatcher.end_waiting(request, State.CANCELLED, ERR_CANCELLED, message)
-            execution_id = self._board.by_request.get(request_id)  # it may have begun just before
+            await self.store.write(also)
+            also, execution_id = nothing_else, self._board.by_request.get(request_id)  # it may have begun just before
         if execution_id is not None:
-            await self._engine.feed(execution_id, CancelAsked(by, reason))
+            await self._engine.feed(execution_id, CancelAsked(by, reason), also=also)
         return self._must_have(request_id)
 
-    async def pause(self, request_id: int, *, by: str, reason: str = "") -> JobRequest:
+    async def pause(self, request_id: int, *, by: str, reason: str = "", also: Also = nothing_else) -> JobRequest:
         """Nothing new starts; when what runs has ended it rests until `resume`. Raises NotFound, Conflict where it has
         ended or not begun."""
-        await self._engine.feed(self._begun(request_id), PauseAsked(by, reason))
+        await self._engine.feed(self._begun(request_id), PauseAsked(by, reason), also=also)
         return self._must_have(request_id)
 
-    async def resume(self, request_id: int, *, by: str) -> JobRequest:
+    async def resume(self, request_id: int, *, by: str, also: Also = nothing_else) -> JobRequest:
         """Let a job that rests, or is about to, go on now. Raises NotFound, Conflict where it does neither."""
         execution_id = self._begun(request_id)
         execution = self.store.read().execution(execution_id)
         if execution is None or not (execution.resting_since is not None or execution.rest):
             raise Conflict(f"request {request_id} is not paused: it is {self._must_have(request_id).state}")
+        if execution.state is State.MANUAL_APPROVAL_REQUIRED:
+            raise Conflict(f"request {request_id} is not paused: {why(execution, self._units)}")
+        await self.store.write(also)  # at rest, it has to be admitted first
         await self._engine.wake_up(execution_id, ResumeAsked(by))
         return self._must_have(request_id)
 
@@ -208,7 +215,13 @@ class Queen:
             raise Conflict(f"request {request_id} has not begun; cancel it instead")
         return execution_id
 
-    async def restart(self, request_id: int, *, by: str, hard: bool = False, failed: bool = False) -> JobRequest:
+    async def vote(self, request_id: int, ballot: Ballot) -> JobRequest:
+        """Approve or reject what waits for that. Raises NotFound, NotAllowed, Conflict."""
+        return await vote(self._engine, request_id, ballot)
+
+    async def restart(
+        self, request_id: int, *, by: str, hard: bool = False, failed: bool = False, also: Also = nothing_else
+    ) -> JobRequest:
         """Run an ended request again, as a new execution of the same text and parameters. Raises NotFound, Conflict.
 
         `failed` keeps the completed tasks of the last execution; `hard` says that nothing is kept (the default).
@@ -221,7 +234,12 @@ class Queen:
                 f"request {request_id} had secret parameters, which are forgotten at its end; submit it anew"
             )
         keep = failed and not hard
-        reopened = await self.store.write(lambda tx: self._reopen(tx, request_id, keep=keep, by=by))
+
+        def change(tx: Tx) -> JobRequest:
+            also(tx)
+            return self._reopen(tx, request_id, keep=keep, by=by)
+
+        reopened = await self.store.write(change)
         await self.created([reopened])
         return reopened
 

@@ -15,6 +15,7 @@ def why(execution: Execution, units: Callable[[str], str] = lambda _: "") -> str
         return f"it is being cancelled: {execution.cancel_reason}"
     if execution.resting_since is not None and execution.rest_reason:
         return f"{execution.rest_reason} {_rests(execution)}"
+    asked = [run.name for run in execution.tasks.values() if run.state is State.MANUAL_APPROVAL_REQUIRED]
     busy = [run.name for run in execution.tasks.values() if run.state in LEASED]
     ready = [run for run in execution.tasks.values() if run.state is State.READY]
     if busy:
@@ -24,6 +25,8 @@ def why(execution: Execution, units: Callable[[str], str] = lambda _: "") -> str
             return f"`{run.name}` waits: {reason}"
     if ready:
         return f"`{ready[0].name}` waits for a free hand of an ant that can run it"
+    if asked:
+        return f"it waits for an approval of {', '.join(f'`{name}`' for name in asked)}"
     return "it waits to be tried again"
 
 
