@@ -152,6 +152,7 @@ def _skip(course: Course, run: TaskRun, node: Node, reason: str, because: str = 
 
 def _end_unrun(course: Course, run: TaskRun, outcome: outcomes.Outcome, reason: str, **fields: Any) -> None:
     course.put(run, outcome.state, reason=reason, led_to=outcome.chooses, **fields)
+    choose(course, outcome.chooses)  # before anybody looks whether it was chosen
     course.ended.append(run.name)
     if outcome.fatal:
         course.change(fatal=True)
@@ -351,7 +352,6 @@ def set_out(course: Course) -> None:
         if _under_way(course.tasks[name]):
             combinations.release(course, course.graph.nodes[name], anew=True)
         examine(course, name)
-        follow(course)  # what is passed by chooses too, before those are looked at that it may choose
 
 
 def _under_way(run: TaskRun) -> bool:

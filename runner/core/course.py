@@ -51,8 +51,8 @@ class Course:
         """Tasks that this event has changed: where something is still to come, mostly one of them says so."""
 
     def result(self) -> tuple[Execution, tuple[Order, ...]]:
-        if self._own is not None:
-            self.change(tasks=self._own, next_number=self.next_number)
+        if self.next_number != self.execution.next_number:
+            self.change(next_number=self.next_number)
         return self.execution, tuple(self.orders)
 
     def change(self, **fields: Any) -> None:
@@ -77,6 +77,7 @@ class Course:
     def _keep(self, run: TaskRun) -> TaskRun:
         if self._own is None:
             self.tasks = self._own = dict(self.tasks)
+            self.change(tasks=self._own)
         self._own[run.name] = run
         self.touched[run.name] = None
         return run

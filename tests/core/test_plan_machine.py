@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from jobs import REPEATING, RESULTS, definitions
+from matrices import check_matrices
 
+from formicary.runner.core.advance import NO_COMBINATION
 from formicary.runner.core.execution import (
     AntLost,
     Begin,
@@ -28,10 +30,11 @@ from formicary.runner.core.execution import (
     ResumeAsked,
     RetryDue,
     Stop,
+    TaskRun,
     WakeAt,
     Withdraw,
 )
-from formicary.runner.core.graph import check
+from formicary.runner.core.graph import check, task_of
 from formicary.runner.core.plan import begin, decide, outstanding
 from formicary.runner.core.states import ACTIVE, JOB_TRANSITIONS, LEASED, TASK_TRANSITIONS, TERMINAL, State
 
@@ -60,7 +63,7 @@ class Execute(RuleBasedStateMachine):
 
     def attempts(self, *states):
         runs = self.execution.tasks.values() if hasattr(self, "plan") else ()
-        return [run.attempts[-1] for run in runs if run.state in states]
+        return [run.attempts[-1] for run in runs if run.state in states and run.combinations is None]
 
     @precondition(lambda self: self.attempts(State.READY))
     @rule(data=st.data())
@@ -160,6 +163,7 @@ class Execute(RuleBasedStateMachine):
         self.check_tasks()
         self.check_offers(orders)
         self.check_orders()
+        check_matrices(self.execution, self.plan)
         if self.execution.state in TERMINAL:
             self.check_end()
         return orders
@@ -191,8 +195,9 @@ class Execute(RuleBasedStateMachine):
     def check_changes(self, before):
         assert reachable(JOB_TRANSITIONS, before.state, self.execution.state, 2)
         for name, run in self.execution.tasks.items():
-            old = before.tasks[name]
-            assert reachable(TASK_TRANSITIONS, old.state, run.state, 3)
+            old = before.tasks.get(name) or TaskRun(name=name, matrix_of=run.matrix_of)
+            assert name in before.tasks or run.matrix_of, "a task came from nowhere"
+            assert reachable(TASK_TRANSITIONS, old.state, run.state, 5 if run.combinations else 3)
             known = {one.id: one for one in run.attempts}
             for one in old.attempts:
                 if one.id in self.forgotten:
@@ -206,6 +211,8 @@ class Execute(RuleBasedStateMachine):
 
     def check_tasks(self):
         for run in self.execution.tasks.values():
+            if run.combinations is not None:
+                continue  # see check_matrices
             running = [one for one in run.attempts if one.state in ACTIVE]
             assert len(running) == (run.state in ACTIVE), "twice at once"
             assert not running or (running[0] is run.attempts[-1] and running[0].state is run.state)
@@ -222,7 +229,7 @@ class Execute(RuleBasedStateMachine):
 
     def repeats(self, name):
         """Whether a task that completed may run again."""
-        task, job = self.plan.definition.task(name), self.plan.definition
+        task, job = task_of(self.plan.definition, name), self.plan.definition
         words = {target.name for target in self.choices(task)}
         return task.allow_start_if_completed or job.hard_reset_after_retries or words & REPEATING
 
@@ -236,7 +243,11 @@ class Execute(RuleBasedStateMachine):
         for offer in orders:
             if not isinstance(offer, Offer):
                 continue
-            run, task = execution.tasks[offer.task], self.plan.definition.task(offer.task)
+            begun = [one for one in execution.tasks[offer.task].attempts if one.id == offer.task_execution_id]
+            if not begun or begun[0].state in TERMINAL:
+                continue  # withdrawn by the same event
+            name = execution.tasks[offer.task].matrix_of or offer.task
+            run, task = execution.tasks[name], self.plan.definition.task(name)
             needs = [execution.tasks[name] for name in (*task.needs, *task.dependencies)]
             assert all(need.state in TERMINAL for need in needs)
             assert not execution.rest, "started although the job is to rest"
@@ -246,7 +257,7 @@ class Execute(RuleBasedStateMachine):
                 assert run.chosen or execution.closing
             elif task.task_type in targets:
                 assert run.chosen
-            else:
+            elif name == offer.task or not self.execution.tasks[offer.task].attempts[:-1]:
                 assert not any(self.blocks(need) for need in needs)
 
     def targets(self):
@@ -258,7 +269,9 @@ class Execute(RuleBasedStateMachine):
         return run.state is State.FAILED and not self.forgiven(run)
 
     def forgiven(self, run):
-        allowed = self.plan.definition.task(run.name).allow_failure
+        if run.combinations is not None:
+            return run.combinations.waived
+        allowed = task_of(self.plan.definition, run.name).allow_failure
         last = run.attempts[-1] if run.attempts else None
         if last is not None and last.error_code == "ERR_FATAL":
             return False
@@ -296,7 +309,7 @@ class Execute(RuleBasedStateMachine):
         spent = execution.cancelled > 1 or (execution.closing and execution.timed_out)
         for task in self.plan.definition.tasks:
             if task.always_run and not spent:
-                assert execution.tasks[task.task_type].attempts, "an always_run task did not run"
+                assert self.ran(execution.tasks[task.task_type]), "an always_run task did not run"
 
         if not (execution.cancelled or execution.timed_out or execution.fatal):
             self.check_nobody_was_forgotten()
@@ -306,12 +319,16 @@ class Execute(RuleBasedStateMachine):
         tasks, targets = self.execution.tasks, self.targets()
         for task in self.plan.definition.tasks:
             run = tasks[task.task_type]
-            assert not run.led_to or tasks[run.led_to].attempts
-            assert not run.chosen or run.attempts
+            assert not run.led_to or self.ran(tasks[run.led_to])
+            assert not run.chosen or self.ran(run)
             if task.task_type not in targets and not task.always_run:
                 needs = [tasks[name] for name in (*task.needs, *task.dependencies)]
                 blocked = any(self.blocks(need) for need in needs)
-                assert blocked if run.because else run.attempts or blocked
+                assert blocked if run.because else self.ran(run) or blocked
+
+    def ran(self, run):
+        """It had its time: it ran, or its combinations did, or it was passed by."""
+        return run.attempts or run.combinations or run.excepted or run.reason.startswith(("Its `when`", NO_COMBINATION))
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
