@@ -27,6 +27,7 @@ from formicary.runner.core.records import Definition, Delivery, JobRequest, Repo
 from formicary.runner.core.refs import short
 from formicary.runner.core.states import TERMINAL, State
 from formicary.runner.git.mirror import Mirrors, Refreshed
+from formicary.runner.queen.audit import Also, nothing_else
 from formicary.runner.queen.changes import Change, Changes
 from formicary.runner.queen.requests import full_ref
 from formicary.runner.queen.sources import Sources
@@ -99,25 +100,35 @@ class Reconciler:
 
     # What others may ask
 
-    async def add(self, repository: Repository) -> Repository:
+    async def add(self, repository: Repository, also: Also = nothing_else) -> Repository:
         """Watch it (id 0), or take over its new settings. Raises SetupError where there is no repository; whether a
         remote one (`url`) can be read, its first look says."""
         if repository.url:
             repository = await self._with_mirror(repository)
         else:
             await anyio.to_thread.run_sync(self._sources.git, repository.path)
-        stored = await self._store.write(lambda tx: tx.put_repository(_to_read_again(tx, repository)))
+
+        def change(tx: Tx) -> Repository:
+            also(tx)
+            return tx.put_repository(_to_read_again(tx, repository))
+
+        stored = await self._store.write(change)
         self._watch(stored.id)
         self._changes.publish(Change("repository", stored.organization_id, stored.id))
         return stored
 
-    async def remove(self, repository_id: int) -> None:
+    async def remove(self, repository_id: int, also: Also = nothing_else) -> None:
         """Watch it no longer and forget it; its requests stay until retention."""
         watched = self._watched.pop(repository_id, None)
         if watched:
             watched.scope.cancel()
         repository = self._store.read().repository(repository_id)
-        await self._store.write(lambda tx: tx.delete_repository(repository_id))
+
+        def change(tx: Tx) -> None:
+            also(tx)
+            tx.delete_repository(repository_id)
+
+        await self._store.write(change)
         if repository is not None and repository.url:
             await anyio.to_thread.run_sync(self._sources.forget, repository.path)
             await self._mirrors_of(repository).forget(repository)

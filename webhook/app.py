@@ -13,7 +13,9 @@ from starlette.responses import Response
 from formicary.webhook import apidocs, hooks, login, problems
 from formicary.webhook.api import (
     ants,
+    approvals,
     artifacts,
+    audits,
     definitions,
     deliveries,
     explain,
@@ -35,6 +37,7 @@ from formicary.webhook.parts import Door
 _DESCRIBED: Final = (
     *hooks.OPERATIONS,
     *requests.OPERATIONS,
+    *approvals.OPERATIONS,
     *tasks.OPERATIONS,
     *definitions.OPERATIONS,
     *repositories.OPERATIONS,
@@ -45,6 +48,7 @@ _DESCRIBED: Final = (
     *deliveries.OPERATIONS,
     *outbox.OPERATIONS,
     *ants.OPERATIONS,
+    *audits.OPERATIONS,
     *explain.OPERATIONS,
     *health.OPERATIONS,
 )

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from formicary.runner.core.errors import Conflict, NotFound
 from formicary.runner.core.records import DEFAULT_ORGANIZATION, Delivery, Fact, Repository
+from formicary.runner.queen.audit import Also, nothing_else
 from formicary.runner.queen.changes import Change
 from formicary.runner.store import Tx
 from formicary.webhook.operations import Call, reply
@@ -92,7 +93,7 @@ async def _write_down(door: Door, delivery: Delivery) -> tuple[Delivery, bool]:
     return await door.store.write(change)
 
 
-async def replay(door: Door, delivery_id: int, by: str) -> Delivery:
+async def replay(door: Door, delivery_id: int, by: str, also: Also = nothing_else) -> Delivery:
     """Have a delivery looked at again as if it had just come; the delivery as it is until then.
 
     It stays the delivery it was, so whatever it caused has the same cause, and no second request is made of it (T10).
@@ -110,6 +111,7 @@ async def replay(door: Door, delivery_id: int, by: str) -> Delivery:
             )
         if delivery.event.partition(".")[0] in _IDLE:
             return delivery
+        also(tx)
         again = delivery.model_copy(update={"verdict": ACCEPTED, "reason": ""})
         tx.save_delivery(again)
         return again

@@ -93,16 +93,16 @@ class Engine:
         self.mail.append((execution_id, event))
         self.ring()
 
-    async def feed(self, execution_id: int, *events: Event, also: Also = nothing_else) -> bool:
+    async def feed(self, execution_id: int, *events: Event, also: Also = nothing_else) -> None:
         """Move an execution by these events and obey what follows; on disk when this returns, with what is `also` to be
-        written if anything has changed. Whether it has."""
+        written if anything has changed."""
         live = self.board.live.get(execution_id)
         if live is None:
-            return False
+            return
         held, live.held = live.held, []
         batch = (*held, *events)
         if not batch:
-            return False
+            return
 
         def change(tx: Tx) -> Step:
             step = self.step(tx, live, batch)
@@ -112,7 +112,6 @@ class Engine:
 
         step = await self.save_or_hold(live, held, change)
         self.obey(live, step)
-        return step.changed
 
     async def wake_up(self, execution_id: int, event: Event) -> None:
         """Feed an event that lets an execution go on; one at rest has to be admitted first."""

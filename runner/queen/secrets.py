@@ -17,6 +17,7 @@ from formicary.runner.core.errors import Conflict, DefinitionError, FormicaryErr
 from formicary.runner.core.masking import Masker
 from formicary.runner.core.records import DEFAULT_ORGANIZATION, JobRequest, Secret, SecretKind
 from formicary.runner.core.sight import Sight
+from formicary.runner.queen.audit import Also, nothing_else
 from formicary.runner.store import Reader, Store, Tx
 from formicary.runner.store.seal import Broken, Key, Seal, no_key, place_of
 
@@ -97,7 +98,7 @@ class Secrets:
 
     # Changes
 
-    async def put(self, secret: Secret, value: str) -> tuple[Secret, bool]:
+    async def put(self, secret: Secret, value: str, also: Also = nothing_else) -> tuple[Secret, bool]:
         """Keep it, in the place of the one of the same scope, kind and name (False). Raises SetupError, Conflict."""
         keys = self._store.read().secret_keys()
         seal = self._key(keys)
@@ -106,6 +107,7 @@ class Secrets:
         sealed = seal.seal(value, *place_of(secret))
 
         def change(tx: Tx) -> tuple[Secret, bool]:
+            also(tx)
             stored, new = tx.put_secret(secret, sealed)
             if new and len(tx.secrets(secret.organization_id)) > MAX_SECRETS:
                 raise Conflict(f"there are {MAX_SECRETS} secrets already; remove those that nobody needs")
@@ -116,10 +118,17 @@ class Secrets:
         self._forget()
         return stored
 
-    async def delete(self, secret: Secret) -> bool:
+    async def delete(self, secret: Secret, also: Also = nothing_else) -> bool:
         """Forget it, value and all; False if it was gone already."""
         self.mask("", secret.organization_id)
-        found = await self._store.write(lambda tx: tx.delete_secret(secret.id))
+
+        def change(tx: Tx) -> bool:
+            if not tx.delete_secret(secret.id):
+                return False
+            also(tx)
+            return True
+
+        found = await self._store.write(change)
         self._forget()
         return found
 

@@ -18,6 +18,7 @@ from formicary.runner.core.estimate import Estimate
 from formicary.runner.core.execution import Attempt, Execution, Plan, TaskRun
 from formicary.runner.core.records import Definition, NewRequest, Repository, Role, Token, Version
 from formicary.runner.core.states import TERMINAL, State
+from formicary.runner.queen.audit import nothing_else
 from formicary.runner.queen.board import Board
 from formicary.runner.queen.changes import Changes
 from formicary.runner.queen.logs import Logs
@@ -89,23 +90,27 @@ class FakeQueen:
         )
         return await self.store.write(lambda tx: tx.create_request(new))
 
-    async def cancel(self, request_id, *, by, reason=""):
+    async def cancel(self, request_id, *, by, reason="", also=nothing_else):
         self.calls.append(("cancel", request_id, by, reason))
         if self.store.read().request(request_id).state in TERMINAL:
             raise Conflict("It has ended already.")
-        await self.store.write(lambda tx: tx.end_request(request_id, State.CANCELLED, reason=reason))
+        await self.store.write(lambda tx: (also(tx), tx.end_request(request_id, State.CANCELLED, reason=reason)))
         return self.store.read().request(request_id)
 
-    async def pause(self, request_id, *, by, reason=""):
+    async def pause(self, request_id, *, by, reason="", also=nothing_else):
         self.calls.append(("pause", request_id, by, reason))
         return self.store.read().request(request_id)
 
-    async def resume(self, request_id, *, by):
+    async def resume(self, request_id, *, by, also=nothing_else):
         self.calls.append(("resume", request_id, by))
         raise Conflict("It is not paused.")
 
-    async def restart(self, request_id, *, by, hard=False, failed=False):
+    async def restart(self, request_id, *, by, hard=False, failed=False, also=nothing_else):
         self.calls.append(("restart", request_id, by, hard, failed))
+        return self.store.read().request(request_id)
+
+    async def vote(self, request_id, ballot):
+        self.calls.append(("vote", request_id, ballot))
         return self.store.read().request(request_id)
 
     def why(self, request_id):
@@ -123,10 +128,10 @@ class FakeReconciler:
     store: object
     woken: list = field(default_factory=list)
 
-    async def add(self, repository):
+    async def add(self, repository, also=nothing_else):
         if not repository.path:
             repository = repository.model_copy(update={"path": f"/mirrors/{repository.name}.git"})
-        return await self.store.write(lambda tx: tx.put_repository(repository))
+        return await self.store.write(lambda tx: (also(tx), tx.put_repository(repository))[1])
 
     def wake(self, repository_id):
         self.woken.append(repository_id)

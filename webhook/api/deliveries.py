@@ -64,7 +64,10 @@ def _delivery_of(call: Call) -> Delivery:
 
 
 async def replay(call: Call) -> DeliveryView:
-    return view(await ledger.replay(call.door, _delivery_of(call).id, shared.who(call)))
+    delivery = _delivery_of(call)
+    about = {"repository_id": delivery.repository_id, "subject": f"{delivery.forge} {delivery.event}"}
+    also = shared.traced(call, "delivery.replay", delivery=delivery.id, **about)
+    return view(await ledger.replay(call.door, delivery.id, shared.who(call), also))
 
 
 async def show(call: Call) -> DeliveryWithBody:

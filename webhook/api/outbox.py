@@ -10,6 +10,7 @@ from pydantic import Field
 
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import OutboxEntry, Role
+from formicary.runner.store import Tx
 from formicary.webhook.api import shared
 from formicary.webhook.api.shared import Listed, moment
 from formicary.webhook.operations import Call, Operation
@@ -83,7 +84,13 @@ async def resend(call: Call) -> OutboxView:
     entry = call.door.store.read().outbox_entry(entry_id)
     if entry is None or entry.organization_id != call.caller.organization_id:
         raise NotFound(f"There is nothing owed with the number {entry_id}; it may have been sent by now.")
-    again = await call.door.store.write(lambda tx: tx.resend(entry_id))
+    also = shared.traced(call, "outbox.resend", subject=f"{entry.kind} {call.door.mask(entry.key)}")
+
+    def change(tx: Tx) -> OutboxEntry:
+        also(tx)
+        return tx.resend(entry_id)
+
+    again = await call.door.store.write(change)
     logger.warning("%s %s is sent again, asked for by %s", entry.kind, call.door.mask(entry.key), shared.who(call))
     return view(call, again)
 

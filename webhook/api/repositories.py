@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from formicary.runner.core.errors import RepositoryUnavailable, RequestRefused, SetupError
 from formicary.runner.core.records import Repository, Role
+from formicary.runner.queen.audit import Also
 from formicary.webhook.api import shared
 from formicary.webhook.api.definitions import DefinitionView
 from formicary.webhook.api.definitions import view as definition_view
@@ -115,9 +116,15 @@ async def change(call: Call) -> RepositoryView:
     return view(call, stored)
 
 
+def _traced(call: Call, wanted: Repository) -> Also:
+    action = "repository.change" if wanted.id else "repository.add"
+    where = {"url": wanted.url, "path": "" if wanted.url else wanted.path}
+    return shared.traced(call, action, repository_id=wanted.id or None, subject=wanted.name, **where)
+
+
 async def _watched(call: Call, wanted: Repository) -> Repository:
     try:
-        stored = await call.door.reconciler.add(wanted)
+        stored = await call.door.reconciler.add(wanted, _traced(call, wanted))
     except SetupError as error:
         raise RequestRefused(str(error), field="path" if wanted.path and not wanted.url else "url") from error
     logger.info("%s says of repository %d: %s", shared.who(call), stored.id, stored.url or stored.path)
@@ -136,7 +143,9 @@ async def sync(call: Call) -> SyncView:
 
 
 async def remove(call: Call) -> Response:
-    await call.door.reconciler.remove(repository_of(call).id)
+    repository = repository_of(call)
+    about = {"repository_id": repository.id, "subject": repository.name}
+    await call.door.reconciler.remove(repository.id, shared.traced(call, "repository.remove", **about))
     return Response(status_code=204)
 
 

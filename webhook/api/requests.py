@@ -164,7 +164,7 @@ def view(request: JobRequest, repository: str) -> RequestView:
     )
 
 
-def _one(call: Call, request: JobRequest) -> RequestView:
+def shown(call: Call, request: JobRequest) -> RequestView:
     found = call.door.store.read().repository(request.repository_id) if request.repository_id is not None else None
     return view(request, found.name if found else "")
 
@@ -191,7 +191,7 @@ async def submit(call: Call) -> Response:
     call.door.submits.take(call.caller)
     request, new = await call.door.queen.submit(_ask(call, call.body))
     headers = {"Location": f"{PATH}/{request.id}"}
-    return reply(_one(call, request), 201 if new else 200, headers)
+    return reply(shown(call, request), 201 if new else 200, headers)
 
 
 def _ask(call: Call, body: Submit) -> Ask:
@@ -229,28 +229,33 @@ def _repository_name(call: Call, said: str | None) -> str | None:
 
 
 async def show(call: Call) -> RequestView:
-    return _one(call, request_of(call))
+    return shown(call, request_of(call))
 
 
 async def cancel(call: Call) -> RequestView:
-    request, body = request_of(call), call.body
-    return _one(call, await call.door.queen.cancel(request.id, by=call.caller.user_id, reason=body.reason))
+    request, by, reason = request_of(call), call.caller.user_id, call.body.reason
+    also = shared.traced(call, "cancel", request, reason=reason)
+    return shown(call, await call.door.queen.cancel(request.id, by=by, reason=reason, also=also))
 
 
 async def pause(call: Call) -> RequestView:
-    request, body = request_of(call), call.body
-    return _one(call, await call.door.queen.pause(request.id, by=call.caller.user_id, reason=body.reason))
+    request, by, reason = request_of(call), call.caller.user_id, call.body.reason
+    also = shared.traced(call, "pause", request, reason=reason)
+    return shown(call, await call.door.queen.pause(request.id, by=by, reason=reason, also=also))
 
 
 async def resume(call: Call) -> RequestView:
-    return _one(call, await call.door.queen.resume(request_of(call).id, by=call.caller.user_id))
+    request = request_of(call)
+    also = shared.traced(call, "resume", request)
+    return shown(call, await call.door.queen.resume(request.id, by=call.caller.user_id, also=also))
 
 
 async def restart(call: Call) -> RequestView:
     request, query = request_of(call), call.query
     call.door.submits.take(call.caller)
-    by = call.caller.user_id
-    return _one(call, await call.door.queen.restart(request.id, by=by, hard=query.hard, failed=query.failed))
+    by, how = call.caller.user_id, {"hard": query.hard, "failed": query.failed}
+    also = shared.traced(call, "restart", request, **how)
+    return shown(call, await call.door.queen.restart(request.id, by=by, also=also, **how))
 
 
 async def why(call: Call) -> Why:

@@ -15,6 +15,7 @@ from formicary.runner.core.records import Repository, Role, Secret, SecretKind
 from formicary.runner.core.samples import SAMPLES
 from formicary.runner.core.secretforms import MIN_SECRET, too_short
 from formicary.runner.core.sight import EVENTS
+from formicary.runner.queen.audit import Also
 from formicary.runner.queen.secrets import CREDENTIALS, MAX_VALUE
 from formicary.webhook.api import shared
 from formicary.webhook.api.shared import Listed, Names, moment
@@ -117,11 +118,18 @@ async def put(call: Call) -> Response:
         events=body.events,
         created_by=call.caller.user_id,
     )
-    stored, new = await call.door.secrets.put(secret, value)
+    stored, new = await call.door.secrets.put(secret, value, _traced(call, "secret.set", secret))
     if repository and body.kind is SecretKind.CREDENTIAL:
         call.door.reconciler.wake(repository.id)
     shown = view(stored, repository.name if repository else "")
     return reply(StoredSecretView(**shown.model_dump(), warning=_warning(body, value)), 201 if new else 200)
+
+
+def _traced(call: Call, action: str, secret: Secret) -> Also:
+    """With everything but its value."""
+    about = {"repository_id": secret.repository_id, "subject": secret.name, "kind": str(secret.kind)}
+    limits = {"job": secret.job_type, "branches": secret.branches, "events": secret.events}
+    return shared.traced(call, action, **about, **limits)
 
 
 def _check(body: NewSecret, repository: Repository | None) -> None:
@@ -163,7 +171,11 @@ def _warning(body: NewSecret, value: str) -> str:
 async def remove(call: Call) -> Response:
     secret_id = call.number()
     secret = call.door.store.read().secret(secret_id)
-    if secret is None or not call.caller.sees(secret) or not await call.door.secrets.delete(secret):
+    if (
+        secret is None
+        or not call.caller.sees(secret)
+        or not await call.door.secrets.delete(secret, _traced(call, "secret.remove", secret))
+    ):
         raise NotFound(f"There is no secret {secret_id}.")
     return Response(status_code=204)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import JobRequest, Page, Repository
+from formicary.runner.queen.audit import Also, audit
 from formicary.webhook.operations import Call
 
 S = TypeVar("S")
@@ -92,6 +94,13 @@ Moment = Annotated[AwareDatetime, AfterValidator(_tellable)]
 def who(call: Call) -> str:
     """Who asks, for the log."""
     return f"{call.caller.user_id} (token {call.caller.token_id})"
+
+
+def traced(call: Call, action: str, request: JobRequest | None = None, /, **about: Any) -> Also:
+    """What is written of this call into the change that does it. `about`: as `audit` takes it."""
+    caller = call.caller
+    about.setdefault("organization_id", caller.organization_id)
+    return partial(audit, action=action, by=caller.user_id, token_id=caller.token_id, request=request, **about)
 
 
 def request_of(call: Call, name: str = "id") -> JobRequest:

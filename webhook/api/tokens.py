@@ -92,7 +92,14 @@ async def create(call: Call) -> Response:
         created_at=now,
         expires_at=_expiry(body, now),
     )
-    stored = await call.door.store.write(lambda tx: tx.add_token(token))
+    about = {"repository_id": token.repository_id, "subject": token.name, "role": str(token.role)}
+    also = shared.traced(call, "token.create", **about)
+
+    def add(tx: Tx) -> Token:
+        also(tx)
+        return tx.add_token(token)
+
+    stored = await call.door.store.write(add)
     shown = view(stored, repository.name if repository else "")
     return reply(NewTokenView(**shown.model_dump(), token=secret), 201)
 
@@ -109,10 +116,13 @@ def _expiry(body: NewToken, now: float) -> float | None:
 
 async def revoke(call: Call) -> Response:
     token_id = call.number("token")
-    if not any(token.id == token_id for token in _tokens(call)):
+    found = next((token for token in _tokens(call) if token.id == token_id), None)
+    if found is None:
         raise NotFound(f"There is no token {token_id}.")
+    also = shared.traced(call, "token.revoke", subject=found.name, token=token_id)
 
     def delete(tx: Tx) -> None:
+        also(tx)
         tx.delete_token(token_id)
         for token in tx.tokens():
             if token.name == session_name(token_id):
