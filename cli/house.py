@@ -32,6 +32,7 @@ from formicary.runner.core.schedule import Limits as Places
 from formicary.runner.git.mirror import FOLDER as MIRRORS
 from formicary.runner.git.mirror import Mirrors
 from formicary.runner.publish import Publisher
+from formicary.runner.publish.github import GitHub
 from formicary.runner.publish.outbox import Outbox
 from formicary.runner.queen.keeping import Gone, Keeping, Retention
 from formicary.runner.queen.logs import Logs
@@ -186,6 +187,7 @@ async def open_house(
             poll=settings.poll,
             told=effects,
             mirrors=mirrors,
+            open_pulls=GitHub(credential).open_pulls,
         )
         ant = Ant(bus, executors, objects, settings.work_folder, ant_settings(settings), ready=mirrors.ready)
         group = await stack.enter_async_context(anyio.create_task_group())

@@ -14,6 +14,7 @@ from typing import Final
 from formicary.reconciler import triggers
 from formicary.reconciler.diff import Move
 from formicary.reconciler.look import Ask, is_news, new_request
+from formicary.reconciler.readback import ref_of
 from formicary.runner.core.definition import JobDefinition, PullRequestFilter
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import Delivery, Fact, PullRequest, Repository, SeenRef
@@ -59,7 +60,7 @@ def looks(
         if fact.pull_request is None:
             continue
         pull = fact.pull_request.model_copy(update={"repository_id": repository.id})
-        one = _look(sources, repository, delivery, fact, pull, pulls.get(pull.number), refs.get(_ref(pull)))
+        one = _look(sources, repository, delivery, fact, pull, pulls.get(pull.number), refs.get(ref_of(pull)))
         if one.pull is not None:
             pulls[pull.number] = pull
         if one.seen is not None:
@@ -73,7 +74,7 @@ def missing_heads(sources: Sources, repository: Repository, accepted: Sequence[D
     git = sources.git(repository.path)
     facts = [Fact.model_validate(delivery.fact).pull_request for delivery in accepted]
     heads = [pull for pull in facts if pull is not None and not pull.fork and pull.head_commit]
-    return sorted({_ref(pull) for pull in heads if not git.contains(pull.head_commit)})
+    return sorted({ref_of(pull) for pull in heads if not git.contains(pull.head_commit)})
 
 
 def _look(
@@ -102,16 +103,12 @@ def _look(
     return PullLook(delivery, verdict, reason, pull, here.seen(repository.id), tuple(asks), judged)
 
 
-def _ref(pull: PullRequest) -> str:
-    return f"refs/pull/{pull.number}/head"
-
-
 def _move(pull: PullRequest, seen: SeenRef | None) -> Move:
     """Where its head went. A pull request that was closed and is open again has moved, as a ref that was gone."""
     if seen is None:
-        return Move(_ref(pull), "", pull.head_commit, 1)
+        return Move(ref_of(pull), "", pull.head_commit, 1)
     moved = seen.gone or seen.commit != pull.head_commit
-    return Move(_ref(pull), "" if seen.gone else seen.commit, pull.head_commit, seen.generation + moved)
+    return Move(ref_of(pull), "" if seen.gone else seen.commit, pull.head_commit, seen.generation + moved)
 
 
 def _asks(

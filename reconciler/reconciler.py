@@ -22,6 +22,7 @@ from formicary.reconciler.agree import agree
 from formicary.reconciler.explain import Explained
 from formicary.reconciler.look import look
 from formicary.reconciler.pulls import PullLook
+from formicary.reconciler.readback import OpenPulls, ReadBack
 from formicary.runner.core.errors import NotFound, SetupError, WorldError
 from formicary.runner.core.records import Definition, Delivery, JobRequest, Repository
 from formicary.runner.core.refs import short
@@ -75,6 +76,7 @@ class Reconciler:
         poll: float = 10.0,
         told: Told | None = None,
         mirrors: Mirrors | None = None,
+        open_pulls: OpenPulls | None = None,
     ) -> None:
         self._store = store
         self._sources = sources
@@ -83,6 +85,7 @@ class Reconciler:
         self._registered = registered
         self._poll = poll
         self._mirrors = mirrors
+        self._read_back = ReadBack(store, open_pulls) if open_pulls else None
         self._told = told or Told()
         self._watched: dict[int, Watched] = {}
         self._limiter = anyio.CapacityLimiter(IN_FLIGHT)
@@ -216,6 +219,8 @@ class Reconciler:
 
     async def _look(self, watched: Watched, repository: Repository) -> bool:
         asked, watched.asked, watched.poll = watched.asked, False, repository.poll
+        if self._read_back is not None:
+            await self._read_back.look(repository)
         # Before git is read: what is delivered after that is for the next look.
         watched.accepted = self._store.read().accepted_deliveries(repository.id)
         if repository.url:

@@ -7,7 +7,8 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -17,8 +18,9 @@ import anyio
 import anyio.to_thread
 
 from formicary.runner.core.errors import SetupError, ToldToWait, Undeliverable, WorldError
-from formicary.runner.core.records import Repository
+from formicary.runner.core.records import PullRequest, Repository
 from formicary.runner.publish import Credential
+from formicary.runner.publish.github_shapes import Pull, pull_request
 from formicary.runner.publish.status import Status, one_line
 
 if TYPE_CHECKING:
@@ -35,6 +37,10 @@ REMEMBERED: Final = 16
 TOKEN: Final = "token"
 SECONDARY_WAIT: Final = 60.0
 """Where GitHub says to wait and not how long (its own advice: at least a minute)."""
+A_PAGE: Final = 100
+MOST_PULLS: Final = 500
+Remedy = Callable[[int, str], str]
+"""(status, GitHub's words) → what somebody has to do."""
 _LIMITED: Final = re.compile(
     r"rate limit|abuse detection|please wait a few minutes|retry your request again later", re.I
 )
@@ -61,6 +67,12 @@ class GitHub:
         limiter = self._limiters.setdefault(_host(repository), anyio.CapacityLimiter(THREADS))
         await anyio.to_thread.run_sync(self._post, repository, status, limiter=limiter)
 
+    async def open_pulls(self, repository: Repository) -> list[PullRequest]:
+        """GET /repos/{owner}/{repo}/pulls (docs.github.com/en/rest/pulls/pulls): those that are open, the newest
+        `MOST_PULLS` of them. Raises ToldToWait, Undeliverable, WorldError."""
+        limiter = self._limiters.setdefault(_host(repository), anyio.CapacityLimiter(THREADS))
+        return await anyio.to_thread.run_sync(self._open_pulls, repository, limiter=limiter)
+
     def close(self) -> None:
         with self._lock:
             while self._clients:
@@ -75,6 +87,20 @@ class GitHub:
             again = self._create(client, moved, repository, status)
             if again:
                 raise Undeliverable(_moved(repository, again))
+
+    def _open_pulls(self, repository: Repository) -> list[PullRequest]:
+        requester, found = self._client(repository).requester, list[PullRequest]()
+        while len(found) < MOST_PULLS:
+            asked = {"state": "open", "sort": "updated", "direction": "desc", "per_page": A_PAGE}
+            with self._explaining(repository, _remedy_of_pulls):
+                _, data = requester.requestJsonAndCheck(
+                    "GET", f"/repos/{repository.slug}/pulls", parameters={**asked, "page": len(found) // A_PAGE + 1}
+                )
+                page = [pull_request(Pull.model_validate(one), repository.slug) for one in data]
+            found += page
+            if len(page) < A_PAGE:
+                break
+        return found
 
     def _client(self, repository: Repository) -> Github:
         key = (api_of(repository), self._token(repository))
@@ -100,20 +126,28 @@ class GitHub:
     def _create(self, client: Github, path: str, repository: Repository, status: Status) -> str:
         """Post it; where the repository is now if GitHub says that it was renamed, else nothing."""
         from github.Commit import Commit
-        from github.GithubException import BadAttributeException, GithubException
-        from requests.exceptions import RequestException
+
+        def remedy(code: int, message: str) -> str:
+            return _remedy(code, message, repository, status)
 
         attributes = {"url": f"{path}/commits/{status.commit}", "sha": status.commit}
         link = {"target_url": status.target_url} if status.target_url else {}
-        try:
+        with self._explaining(repository, remedy):
             made = Commit(client.requester, {}, attributes).create_status(
                 status.state, description=status.description, context=status.context, **link
             )
             return _redirected(repository, made.raw_headers, made.raw_data)
+
+    @contextmanager
+    def _explaining(self, repository: Repository, remedy: Remedy) -> Iterator[None]:
+        """What PyGithub and the network raise, as what is to be done."""
+        from github.GithubException import BadAttributeException, GithubException
+        from requests.exceptions import RequestException
+
+        try:
+            yield
         except GithubException as error:
-            raise explained(
-                error.status, error.headers or {}, _message(error.data), repository, status, self._clock()
-            ) from error
+            raise explained(error.status, error.headers or {}, _message(error.data), remedy, self._clock()) from error
         except RequestException as error:
             raise WorldError(f"{_host(repository)} cannot be reached ({_cause(error)})") from error
         except (ValueError, TypeError, AssertionError, BadAttributeException) as error:
@@ -200,9 +234,7 @@ def _cause(error: Exception) -> str:
 # What an answer means
 
 
-def explained(
-    code: int, headers: Mapping[str, Any], message: str, repository: Repository, status: Status, now: float
-) -> Exception:
+def explained(code: int, headers: Mapping[str, Any], message: str, remedy: Remedy, now: float) -> Exception:
     """The error that an answer is: ToldToWait, Undeliverable with what is to be done, or WorldError.
 
     See docs.github.com/en/rest/using-the-rest-api: rate limits, troubleshooting.
@@ -214,7 +246,7 @@ def explained(
         return ToldToWait(f"{said}; it takes no more for {wait:.0f} s", retry_after=wait)
     if code >= 500 or code in (408, 409, 425):
         return WorldError(said)
-    return Undeliverable(f"{_remedy(code, message, repository, status)} ({said})")
+    return Undeliverable(f"{remedy(code, message)} ({said})")
 
 
 def _wait(code: int, headers: Mapping[str, Any], message: str, now: float) -> float | None:
@@ -241,6 +273,10 @@ def _seconds(text: str, now: float) -> float | None:
         return max(parsedate_to_datetime(text).timestamp() - now, 0.0) if text else None
     except ValueError:
         return None
+
+
+def _remedy_of_pulls(code: int, message: str) -> str:
+    return "its pull requests cannot be listed: its token needs read access to pull requests (`repo` for a classic one)"
 
 
 def _remedy(code: int, message: str, repository: Repository, status: Status) -> str:

@@ -19,6 +19,10 @@ COMMIT = "a" * 40
 STATUS = Status(COMMIT, "formicary/ci", "success", "2 tasks passed in 3s", "https://ci.example/requests/1")
 
 
+def remedy(code, message):
+    return "do something"
+
+
 def repository(api_url, **fields):
     return Repository(id=1, name="app", path="/srv/app.git", forge="github", slug="acme/app", api_url=api_url, **fields)
 
@@ -204,19 +208,19 @@ LATER = formatdate(NOW + 90, usegmt=True)
 )
 def test_how_long_it_is_told_to_wait(code, headers, message, wait):
     """D10: Retry-After in seconds and as a date, the reset of the rate limit, the secondary limit's minute."""
-    error = explained(code, headers, message, repository(""), STATUS, NOW)
+    error = explained(code, headers, message, remedy, NOW)
     assert isinstance(error, ToldToWait) and error.retry_after == wait
 
 
 @pytest.mark.parametrize("code", [408, 409, 500, 502, 504])
 def test_what_passes_by_itself_is_tried_again(code):
-    error = explained(code, {}, "", repository(""), STATUS, NOW)
+    error = explained(code, {}, "", remedy, NOW)
     assert type(error) is WorldError
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 422, 451])
 def test_what_does_not_pass_by_itself_says_what_to_do(code):
-    error = explained(code, {"X-RateLimit-Remaining": "4000"}, "Nope", repository(""), STATUS, NOW)
+    error = explained(code, {"X-RateLimit-Remaining": "4000"}, "Nope", remedy, NOW)
     assert isinstance(error, Undeliverable) and str(error).endswith(f"(GitHub said {code}: Nope)")
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from urllib.parse import parse_qs
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
-from formicary.runner.core.records import Fact, PullRequest
+from formicary.runner.core.records import Fact
+from formicary.runner.publish.github_shapes import Pull, Repository, Said, Text, User, pull_request
 
 FORGE: Final = "github"
 SIGNATURE: Final = "x-hub-signature-256"
@@ -50,30 +50,10 @@ def fact_of(event: str, text: str) -> Fact:
     return read(said) if read else _common(_Hook.model_validate(said), "ping" if event == "ping" else "other")
 
 
-class _Said(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-def _empty(value: Any) -> Any:
-    return "" if value is None else value
-
-
-Text = Annotated[str, Field(max_length=2000), BeforeValidator(_empty)]
-Commit = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})?$"), BeforeValidator(_empty)]
-
-
-class _Repository(_Said):
-    full_name: Text = ""
-
-
-class _User(_Said):
-    login: Text = ""
-
-
-class _Hook(_Said):
+class _Hook(Said):
     action: Text = ""
-    repository: _Repository | None = None
-    sender: _User | None = None
+    repository: Repository | None = None
+    sender: User | None = None
 
 
 class _Push(_Hook):
@@ -87,33 +67,8 @@ class _RefChange(_Hook):
     ref_type: str = Field(pattern="^(branch|tag)$")
 
 
-class _Side(_Said):
-    """Head or base. `repo` is null where a fork was deleted, `user` where an account was."""
-
-    ref: Text
-    sha: Commit
-    repo: _Repository | None = None
-
-
-class _Label(_Said):
-    name: Text = ""
-
-
-class _Pull(_Said):
-    number: int = Field(ge=1, lt=2**53)
-    state: Text = "open"
-    title: Text = ""
-    user: _User | None = None
-    head: _Side
-    base: _Side
-    merge_commit_sha: Commit = ""
-    draft: bool | None = False
-    labels: tuple[_Label, ...] = Field((), max_length=1000)
-    updated_at: datetime
-
-
 class _PullHook(_Hook):
-    pull_request: _Pull
+    pull_request: Pull
 
 
 def _common(hook: _Hook, event: str, **more: Any) -> Fact:
@@ -138,29 +93,7 @@ def _ref_change(event: str) -> Callable[[Mapping[str, Any]], Fact]:
 def _pull_request(said: Mapping[str, Any]) -> Fact:
     hook = _PullHook.model_validate(said)
     fact = _common(hook, "pull_request")
-    return fact.model_copy(update={"pull_request": _pull(hook.pull_request, fact.slug)})
-
-
-def _pull(said: _Pull, slug: str) -> PullRequest:
-    """A head whose repository is not known to be this one is a fork's (T3)."""
-    head_slug = said.head.repo.full_name if said.head.repo else ""
-    return PullRequest(
-        repository_id=0,
-        number=said.number,
-        state="closed" if said.state == "closed" else "open",
-        title=said.title,
-        author=said.user.login if said.user else "",
-        head_ref=said.head.ref,
-        head_commit=said.head.sha,
-        head_slug=head_slug,
-        base_ref=said.base.ref,
-        base_commit=said.base.sha,
-        merge_commit=said.merge_commit_sha,
-        fork=not slug or head_slug.casefold() != slug.casefold(),
-        draft=bool(said.draft),
-        labels=tuple(label.name for label in said.labels),
-        updated_at=said.updated_at.timestamp(),
-    )
+    return fact.model_copy(update={"pull_request": pull_request(hook.pull_request, fact.slug)})
 
 
 _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Fact]]] = {
