@@ -74,6 +74,7 @@ dist: $(READY)
 docs: $(READY)
 	@$(BIN)/python docs/diagrams.py
 	@$(BIN)/python docs/commands.py
+	@$(BIN)/python docs/keys.py
 
 lock: $(READY)
 	@$(BIN)/$(LOCK) --group dev --output-file requirements.txt

@@ -11,6 +11,8 @@ from typing import Final
 from formicary.cli.project import Cache, Find
 
 HEAD: Final = """\
+# yaml-language-server: $schema=../.git/formicary-schema.json
+# (Your editor finds it there after: formicary schema --output .git/formicary-schema.json)
 # Made by `formicary init`; it is yours now. Run it as it stands: formicary run
 # Beside `push` there is `cron_trigger`, and much else: see docs/language.md of Formicary.
 """

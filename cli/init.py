@@ -13,6 +13,7 @@ from typing import Final
 
 import click
 
+from formicary.cli import schema
 from formicary.cli.firstfile import JOB, text_of
 from formicary.cli.languages import look
 from formicary.cli.project import READ, Find, Folder
@@ -145,7 +146,14 @@ def command(stdout: bool, force: bool) -> None:
         click.echo(text, nl=False)
         return
     path = write(top, text, force=force)
-    _tell([f"wrote    {_near(path)}", *next_lines(top)])
+    _tell([f"wrote    {_near(path)}", *_for_editors(top), *next_lines(top)])
+
+
+def _for_editors(top: Path) -> Iterator[str]:
+    """The schema that the file's first line names, where git keeps its own files in a folder."""
+    if (top / ".git").is_dir():
+        schema.write(top / schema.IN_GIT)
+        yield f"         {_near(top / schema.IN_GIT)} tells your editor all keys"
 
 
 def _near(path: Path) -> str:

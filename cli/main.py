@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "explain": Entry("formicary.cli.explain", "What a push or an event would run, and why."),
     "graph": Entry("formicary.cli.graph", "A job's tasks as a graph."),
     "validate": Entry("formicary.cli.validate", "Check .formicary/*.yml and show all that is wrong."),
+    "schema": Entry("formicary.cli.schema", "The keys of definitions as a JSON Schema, for editors."),
     "trigger": Entry("formicary.cli.trigger", "Ask the server to run a job."),
     "status": Entry("formicary.cli.status", "What runs, what waits and why, what has ended."),
     "logs": Entry("formicary.cli.logs", "Show what a task wrote, or follow it."),

@@ -20,6 +20,7 @@ from formicary.webhook.api import (
     deliveries,
     explain,
     health,
+    language,
     outbox,
     repositories,
     requests,
@@ -50,6 +51,7 @@ _DESCRIBED: Final = (
     *ants.OPERATIONS,
     *audits.OPERATIONS,
     *explain.OPERATIONS,
+    *language.OPERATIONS,
     *health.OPERATIONS,
 )
 

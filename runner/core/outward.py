@@ -199,7 +199,7 @@ def recipients(reader: Reader, node: Node) -> tuple[tuple[Node, str], ...]:
 
 def _when(reader: Reader, node: Node) -> str:
     """When to tell. The original tells nothing where it does not know the word."""
-    word = reader.attempt(partial(reader.choice, node, *_WHEN), "")
+    word = reader.attempt(partial(reader.choice, node, *WHEN), "")
     if not word and not reader.go:
         raise Unread
     return word or "never"
@@ -218,7 +218,7 @@ def _is_url(text: str) -> bool:
     return _APPRISE.match(text) is not None
 
 
-_WHEN: Final = ("always", "onSuccess", "onFailure", "onChange", "never")
+WHEN: Final = ("always", "onSuccess", "onFailure", "onChange", "never")
 _BARE_CHANNEL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}\Z")
 _LOOKS: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
     "email": (_is_mail, "`ann@team.example`"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -18,13 +19,34 @@ UNKNOWN: Final = "{{…}}"
 _EXIT_CODE: Final = re.compile(r"-?[0-9]{1,9}|SKIPPED|COMPLETED|FAILED|APPROVED|REJECTED")
 
 
-def fits(low: int | None = None, high: int | None = None) -> Read:
-    limits = {name: limit for name, limit in (("low", low), ("high", high)) if limit is not None}
-    return lambda reader, node: reader.integer(node, **limits)
+@dataclass(frozen=True)
+class Fits:
+    """Reads a whole number between two limits."""
+
+    low: int | None = None
+    high: int | None = None
+
+    def __call__(self, reader: Reader, node: Node) -> int:
+        limits = {name: limit for name, limit in (("low", self.low), ("high", self.high)) if limit is not None}
+        return reader.integer(node, **limits)
 
 
-def one_of(*words: str) -> Read:
-    return lambda reader, node: reader.choice(node, *words)
+@dataclass(frozen=True)
+class OneOf:
+    """Reads one of some words."""
+
+    words: tuple[str, ...]
+
+    def __call__(self, reader: Reader, node: Node) -> str:
+        return reader.choice(node, *self.words)
+
+
+def fits(low: int | None = None, high: int | None = None) -> Fits:
+    return Fits(low, high)
+
+
+def one_of(*words: str) -> OneOf:
+    return OneOf(words)
 
 
 def name_of(reader: Reader, node: Node) -> str:

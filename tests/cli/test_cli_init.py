@@ -211,7 +211,11 @@ def test_a_job_of_this_name_is_not_made_twice(folder, formicary):
 
 def test_stdout_writes_nothing(folder, formicary):
     said = formicary("init", "--stdout")
-    assert said.code == 0 and said.out.startswith("# Made by") and said.out.endswith("discover\n")
+    assert (
+        said.code == 0
+        and said.out.startswith("# yaml-language-server: $schema=../.git/")
+        and said.out.endswith("discover\n")
+    )
     assert "found    Python" in said.err
     assert not (folder / ".formicary").exists()
 
