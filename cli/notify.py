@@ -13,13 +13,7 @@ from formicary.cli.settings import Settings, read_settings
 from formicary.cli.ways import ways_of
 from formicary.runner.publish.messages import Message, MessagePublisher
 from formicary.runner.publish.notice import Notice
-
-
-def channel_of(recipient: str) -> str:
-    """The channel that a definition would name him under."""
-    if "://" in recipient:
-        return "urls"
-    return "slack" if recipient.startswith(("#", "@")) else "email"
+from formicary.runner.telling.escalation import channel_of
 
 
 def _sample(settings: Settings) -> Notice:

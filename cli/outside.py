@@ -20,6 +20,7 @@ from formicary.runner.publish.messages import MessagePublisher
 from formicary.runner.publish.statuses import StatusPublisher
 from formicary.runner.publish.webhook import WebhookPublisher
 from formicary.runner.telling.breakage import Composer
+from formicary.runner.telling.escalation import EscalationPublisher, escalation_effect
 from formicary.runner.telling.lifecycle import LifecycleEffect
 from formicary.runner.telling.notices import NotifyEffect, NotifyPublisher
 from formicary.runner.telling.outward import Outward
@@ -63,6 +64,7 @@ def _notifications(inside: Inside) -> Iterator[Outside]:
     outward = _outward(inside)
     composer = Composer(inside.store, inside.logs, inside.sources, outward, inside.mask)
     yield Outside(NotifyPublisher(inside.store, outward), NotifyEffect())
+    yield Outside(EscalationPublisher(inside.store, outward), escalation_effect)
     yield Outside(MessagePublisher(ways_of(inside.settings), composer.message, inside.mask))
 
 

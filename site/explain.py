@@ -25,6 +25,10 @@ def why(request: JobRequest, execution: Execution | None, allowed: frozenset[str
         return _completed(execution)
     if execution.state is State.CANCELLED:
         return sentence(f"Cancelled. {execution.cancel_reason}" if execution.cancel_reason else "Cancelled")
+    if execution.state is State.MANUAL_APPROVAL_REQUIRED:
+        return f"Waits for an approval of {_listed(_asked(execution.tasks))}."
+    if execution.state is State.PENDING and execution.rest == "ANSWERED":
+        return sentence(_telling(reason) or "It was decided, and waits for its turn to go on")
     if execution.state is State.PENDING and execution.retry_at is not None:
         return f"The whole job is tried again at {times.shown(execution.retry_at)}."
     said = _telling(reason) or request.reason or execution.error_message
@@ -77,9 +81,15 @@ def _in_progress(tasks: Mapping[str, TaskRun]) -> str:
         parts.append(f"{_listed(running)} {_is(running)} running")
     if offered:
         parts.append(f"{_listed(offered)} {'waits' if len(offered) == 1 else 'wait'} for an ant")
+    if asked := _asked(tasks):
+        parts.append(f"{_listed(asked)} {'waits' if len(asked) == 1 else 'wait'} for an approval")
     if retried:
         parts.append(f"{_listed(retried)} will be tried again")
     return ("; ".join(parts) or "Its next tasks are being chosen") + "."
+
+
+def _asked(tasks: Mapping[str, TaskRun]) -> list[str]:
+    return [run.name for run in tasks.values() if run.state is State.MANUAL_APPROVAL_REQUIRED]
 
 
 def _failed(request: JobRequest, execution: Execution, allowed: frozenset[str]) -> str:

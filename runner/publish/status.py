@@ -19,6 +19,7 @@ from formicary.runner.core.errors import (
     ERR_CHECKOUT,
     ERR_DEFINITION,
     ERR_EXIT_CODE,
+    ERR_REJECTED,
     ERR_TIMEOUT,
     LOST_CODES,
     Problem,
@@ -125,12 +126,18 @@ def verdict(request: JobRequest, job: JobDefinition | None, execution: Execution
 
 def _unfinished(state: State, execution: Execution | None, why: str) -> str:
     if state is State.MANUAL_APPROVAL_REQUIRED:
-        return "waits for an approval"
+        return _asks(execution)
     if state is State.PAUSED:
         return "paused"
     if state in ACTIVE and execution is not None and state is not State.READY:
         return "running"
     return f"waiting: {why}" if why else "waiting"
+
+
+def _asks(execution: Execution | None) -> str:
+    asked = [run.name for run in execution.tasks.values() if run.state is State.MANUAL_APPROVAL_REQUIRED]
+    names = ", ".join(f"`{name}`" for name in asked)
+    return f"waits for an approval of {names}" if names else "waits for an approval"
 
 
 def _message(request: JobRequest, execution: Execution | None) -> str:
@@ -200,6 +207,8 @@ def _how(run: TaskRun) -> str:
         return "was lost with its ant" + (f": {last.error_message}" if last.error_message else "")
     if last.error_code == ERR_TIMEOUT:
         return f"timed out{after}"
+    if last.error_code == ERR_REJECTED:
+        return f"was rejected: {last.error_message}"
     if last.error_code == ERR_CANCELLED:
         return "was cancelled"
     if last.error_code in ("", ERR_EXIT_CODE) and last.exit_code is not None:
@@ -243,6 +252,8 @@ def task_verdict(request: JobRequest, execution: Execution | None, name: str, wh
         return Verdict(ERROR, run.reason or "cancelled")
     if run.state is State.FAILED:
         return Verdict(_fault(last.error_code if last else ""), _how(run))
+    if run.state is State.MANUAL_APPROVAL_REQUIRED:
+        return Verdict(PENDING, "waits for an approval")
     if run.state in (State.STARTED, State.EXECUTING):
         return Verdict(PENDING, "running")
     return Verdict(PENDING, f"waiting: {run.reason}" if run.reason else "waiting")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from formicary.runner.core.definition import JobDefinition
@@ -22,6 +22,7 @@ from formicary.runner.publish.notice import Notice, one_line
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.sources import Sources
 from formicary.runner.store import Reader, Store
+from formicary.runner.telling.escalation import overdue_notice
 from formicary.runner.telling.excerpt import excerpt, tail
 from formicary.runner.telling.notices import before_this
 from formicary.runner.telling.outward import Outward
@@ -81,7 +82,10 @@ class Composer:
             return None
         recipient = str(payload["recipient"])
         values = self.outward.values(reader, request, f"a recipient of `{request.job_type}`", recipient)
-        notice = self.notice(reader, request, payload)
+        if "overdue" in payload:
+            notice = self._masked(overdue_notice(self.outward, reader, request, payload))
+        else:
+            notice = self.notice(reader, request, payload)
         return Message(notice, str(payload["channel"]), fill(recipient, values), tuple(values.values()))
 
     def notice(self, reader: Reader, request: JobRequest, payload: Mapping[str, Any]) -> Notice:
@@ -109,6 +113,10 @@ class Composer:
             excerpt=self.mask(shown[1]),
             link=f"{self.outward.url}/requests/{request.id}" if self.outward.url else "",
         )
+
+    def _masked(self, notice: Notice) -> Notice:
+        facts = [(label, self.mask(value)) for label, value in notice.facts]
+        return replace(notice, subject=self.mask(notice.subject), facts=facts)
 
     def _excerpt(self, ended: Ended) -> tuple[str, str]:
         for run in ended.failed:
