@@ -47,3 +47,11 @@ async def test_what_keeps_them_from_being_read_is_said(github, forge, answer, er
     double.answers.append(answer)
     with pytest.raises(error, match=said):
         await forge.open_pulls(repository(double.url))
+
+
+async def test_the_request_is_one_that_github_describes(github, proxy, forge):
+    """Held against GitHub's published OpenAPI description."""
+    double = github()
+    checked = proxy(double.url)
+    assert await forge.open_pulls(repository(checked.url)) == []
+    assert len(double.calls) == 1 and checked.violations() == []
