@@ -204,5 +204,5 @@ def test_ten_big_fragments_do_not_run_away():
         text = f"job_type: a\ninclude: [{paths}]\nscript: a\n---\n" * 50
         start = time.process_time()
         found = load(text, path="f.yml", fragments=fragments)
-        assert time.process_time() - start < 2
+        assert time.process_time() - start < 0.5
         assert all(one.problems for one in found)

@@ -49,7 +49,7 @@ def default_of(table, fields, name, key):
     """A default as the page writes it."""
     if (table, name) in REQUIRED:
         return "required"
-    if name == "template":
+    if name in ("template", "include"):
         return NOTHING
     value = ELSEWHERE[name] if name in ELSEWHERE else fields[key.field or name].default
     if value is PydanticUndefined:
@@ -87,6 +87,13 @@ def examples(text):
         yield text.count("\n", 0, found.start()) + 1, found[1]
 
 
+def fragments(text):
+    """Those that the page shows: their first line says where they lie."""
+    found = re.finditer(r"^# \.formicary/(fragments/\S+)\n", "\n".join(example for _, example in examples(text)), re.M)
+    shown = {one[1]: one for one in found}
+    return {name: next(each for _, each in examples(text) if name in each.partition("\n")[0]) for name in shown}
+
+
 def test_every_example_of_the_docs_loads(docs, root):
     """What people copy from the docs is valid, without a warning."""
     count = 0
@@ -95,7 +102,7 @@ def test_every_example_of_the_docs_loads(docs, root):
             if "job_type:" not in example:
                 continue
             count += 1
-            for one in load(example, path=f"{path.relative_to(root)}, line {line}"):
+            for one in load(example, path=f"{path.relative_to(root)}, line {line}", fragments=fragments(text)):
                 assert [str(problem) for problem in (*one.problems, *one.warnings)] == []
     assert count >= 10
 
