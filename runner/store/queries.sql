@@ -122,8 +122,14 @@ UPDATE executions SET body = :body, ended_at = :ended_at WHERE id = :id AND requ
 UPDATE executions SET body = :body WHERE id = :id AND request_id = :request_id
 
 -- name: execution
--- One execution.
-SELECT body FROM executions WHERE id = :id
+-- One execution: its row, with each of its parts if it has any.
+SELECT executions.body, parts.body FROM executions LEFT JOIN execution_parts AS parts ON execution_id = executions.id
+WHERE executions.id = :id ORDER BY part LIMIT 1000
+
+-- name: put_part
+-- Some tasks of an execution as they are now.
+INSERT INTO execution_parts (execution_id, part, body) VALUES (:id, :part, :body)
+ON CONFLICT (execution_id, part) DO UPDATE SET body = excluded.body
 
 -- name: request_to_begin
 -- What a new execution must know of its request, and whether that has a live one already.
@@ -132,8 +138,10 @@ SELECT organization_id, user_key, (
 ) FROM requests WHERE id = :id
 
 -- name: executions_of_request
--- A request's executions, oldest first.
-SELECT body FROM executions WHERE request_id = :request_id ORDER BY id LIMIT 1000
+-- A request's executions, oldest first, each with its parts: more rows than a thousand of the largest have.
+SELECT executions.id, executions.body, parts.body
+FROM executions LEFT JOIN execution_parts AS parts ON execution_id = executions.id
+WHERE request_id = :request_id ORDER BY executions.id, part LIMIT 400000
 
 -- name: live_executions
 -- Ids of the executions that have not ended: those that lead a live request.

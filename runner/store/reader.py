@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -34,6 +35,7 @@ from formicary.runner.core.records import (
 from formicary.runner.core.states import State
 from formicary.runner.store import Outstanding, lists, rows
 from formicary.runner.store.cache import Memory
+from formicary.runner.store.parts import execution_of
 from formicary.runner.store.rows import Shape, build
 from formicary.runner.store.seal import no_key
 from formicary.runner.store.sql import SQL
@@ -122,8 +124,8 @@ class SqliteReader:
         return self._many(rows.REQUEST, "children", {"parent_id": request_id, "limit": limit})
 
     def execution(self, execution_id: int) -> Execution | None:
-        row = self._row("execution", {"id": execution_id})
-        return None if row is None else _execution(execution_id, row[0])
+        found = self._execute(SQL["execution"], {"id": execution_id}).fetchall()
+        return execution_of(execution_id, found[0][0], _parts(found)) if found else None
 
     def plan(self, execution_id: int) -> Plan | None:
         plan = self._memory.plans.get(execution_id)
@@ -143,8 +145,9 @@ class SqliteReader:
             raise LostError(f"The plan of execution {execution_id} cannot be read back: {error}") from error
 
     def executions_of(self, request_id: int) -> list[Execution]:
-        found = self._execute(SQL["executions_of_request"], {"request_id": request_id}).fetchall()
-        return [_execution(request_id, body) for (body,) in found]
+        rows_ = self._execute(SQL["executions_of_request"], {"request_id": request_id}).fetchall()
+        of_each = [[row[1:] for row in found] for _, found in groupby(rows_, key=lambda row: row[0])]
+        return [execution_of(request_id, found[0][0], _parts(found)) for found in of_each]
 
     def live_executions(self) -> list[int]:
         return [row[0] for row in self._execute(SQL["live_executions"]).fetchall()]
@@ -339,11 +342,8 @@ class SqliteReader:
         return self._newest(rows.OUTBOX, "outbox", page, page_size, keys)
 
 
-def _execution(key: int, body: str) -> Execution:
-    try:
-        return Execution.model_validate_json(body)
-    except ValidationError as error:
-        raise LostError(f"An execution (of number {key}) cannot be read back: {error}") from error
+def _parts(found: Sequence[tuple[str, str | None]]) -> list[str]:
+    return [part for _, part in found if part is not None]
 
 
 def _page(found: tuple[R, ...], total: int, page: int, size: int) -> Page[R]:

@@ -95,7 +95,13 @@ def _audits(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 12
+@MIGRATIONS(name="13 parts of executions")
+def _parts(db: Database) -> None:
+    for statement in _statements("schema_13.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 13
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

@@ -23,6 +23,10 @@ _ATTEMPTS: Final = """
 SELECT json_extract(attempt.value, '$.id'), executions.ended_at IS NULL
 FROM executions, json_each(executions.body, '$.tasks') AS task, json_each(task.value, '$.attempts') AS attempt
 ORDER BY executions.id"""
+_IN_PARTS: Final = """
+SELECT json_extract(attempt.value, '$.id'), executions.ended_at IS NULL
+FROM executions JOIN execution_parts AS parts ON parts.execution_id = executions.id,
+    json_each(parts.body) AS task, json_each(task.value, '$.attempts') AS attempt"""
 _OBJECTS: Final = "SELECT digest, max(size) FROM artifacts WHERE digest <> '' GROUP BY digest ORDER BY min(id)"
 _SEQUENCES_OF_ALL: Final = """
 INSERT INTO sqlite_sequence (name, seq)
@@ -70,7 +74,10 @@ def contents(folder: Path) -> Contents:
     """What the copy in this folder names."""
     with closing(open_query_only(folder)) as connection:
         (requests,) = connection.execute("SELECT count(*) FROM requests").fetchone()
-        attempts = {attempt: bool(live) for attempt, live in connection.execute(_ATTEMPTS)}
+        found = list(connection.execute(_ATTEMPTS))
+        if version_of(connection) >= 13:  # executions had no parts before
+            found += connection.execute(_IN_PARTS)
+        attempts = {attempt: bool(live) for attempt, live in found}
         return Contents(version_of(connection), requests, attempts, dict(connection.execute(_OBJECTS)))
 
 

@@ -6,9 +6,8 @@ rising fences, secrets that end with their request.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from formicary.runner.core.errors import Conflict, LostError, NotFound, StaleFence
@@ -18,6 +17,7 @@ from formicary.runner.core.states import JOB_TRANSITIONS, TERMINAL, State, move
 from formicary.runner.store import Expired, rows
 from formicary.runner.store.cache import Memory, Overlay
 from formicary.runner.store.catalogue import CatalogueTx
+from formicary.runner.store.parts import attempt_ids, body_of, parts_of
 from formicary.runner.store.sql import SQL
 
 
@@ -143,8 +143,11 @@ class SqliteTx(CatalogueTx):
             raise LostError(f"Execution {execution_id} of request {request_id} was made with other numbers.")
         values = {"id": execution_id, "request_id": request_id, "organization_id": organization_id}
         ended_at = self._end_of(execution) if execution.state in TERMINAL else None
-        self._execute(SQL["add_execution"], {**values, "ended_at": ended_at, "body": _json(execution)})
-        self._execute(SQL["add_plan"], {"execution_id": execution_id, "body": _json(plan)})
+        self._execute(SQL["add_execution"], {**values, "ended_at": ended_at, "body": body_of(execution)})
+        self._put_parts(execution, None)
+        self._execute(
+            SQL["add_plan"], {"execution_id": execution_id, "body": plan.model_dump_json(exclude_defaults=True)}
+        )
         self._alive_again(user_key, "request_takes_execution", _request_values(execution))
         self.learnt.plans[execution_id] = plan
         self.learnt.executions[execution_id] = execution
@@ -155,20 +158,25 @@ class SqliteTx(CatalogueTx):
     def save_execution(self, execution: Execution) -> None:
         known = self.learnt.executions.get(execution.id) or self._batch.executions.get(execution.id)
         known = known or self._memory.executions.get(execution.id)
-        self._save(execution)
+        self._save(execution, known)
         if known is None or _seen_by_request(known) != _seen_by_request(execution):
             self._tell_request(execution)
 
-    def _save(self, execution: Execution) -> None:
-        values: dict[str, Any] = {"id": execution.id, "request_id": execution.request_id, "body": _json(execution)}
+    def _save(self, execution: Execution, known: Execution | None) -> None:
+        values: dict[str, Any] = {"id": execution.id, "request_id": execution.request_id, "body": body_of(execution)}
         name = "save_live_execution"
         if execution.state in TERMINAL:
             name, values["ended_at"] = "save_execution", self._end_of(execution)
         if self._execute(SQL[name], values).rowcount != 1:
             raise NotFound(f"There is no execution {execution.id} of request {execution.request_id}.")
+        self._put_parts(execution, known)
         self.learnt.executions[execution.id] = execution
         if execution.state in TERMINAL:
             self._close(execution)
+
+    def _put_parts(self, execution: Execution, known: Execution | None) -> None:
+        for number, body in parts_of(execution, known):
+            self._execute(SQL["put_part"], {"id": execution.id, "part": number, "body": body})
 
     def _close(self, execution: Execution) -> None:
         """What ends with an execution: its leases, its request, that request's secrets."""
@@ -222,25 +230,14 @@ class SqliteTx(CatalogueTx):
 
     def _delete_request(self, request_id: int) -> list[str]:
         """Delete it with all that hangs on it; returns its task executions."""
-        bodies = self._execute(SQL["executions_of_request"], {"request_id": request_id}).fetchall()
-        executions = [json.loads(body) for (body,) in bodies]
-        self.learnt.gone |= {execution["id"] for execution in executions}
+        found = self._execute(SQL["executions_of_request"], {"request_id": request_id}).fetchall()
+        self.learnt.gone |= {execution_id for execution_id, _, _ in found}
         self._execute(SQL["delete_request"], {"id": request_id})
-        return [attempt for execution in executions for attempt in _attempts(execution)]
+        return list(dict.fromkeys(attempt_ids(found)))
 
 
 def _over(*_: Any) -> NoReturn:
     raise LostError("A transaction was used after its change had ended.")
-
-
-def _json(part: Execution | Plan) -> str:
-    return part.model_dump_json(exclude_defaults=True)
-
-
-def _attempts(execution: Mapping[str, Any]) -> Iterable[str]:
-    for task in execution.get("tasks", {}).values():
-        for attempt in task.get("attempts", ()):
-            yield attempt["id"]
 
 
 def _seen_by_request(execution: Execution) -> tuple[Any, ...]:

@@ -79,7 +79,7 @@ async def test_a_large_log_and_a_full_disk_are_found(world, monkeypatch):
 
 
 async def test_vacuum_gives_room_back(world):
-    for _ in range(30):
+    for _ in range(60):
         await world.run(description="x" * 10_000)
     await world.store.optimize()
     before = (world.folder / FILE_NAME).stat().st_size

@@ -4,7 +4,9 @@ import anyio
 import pytest
 
 from formicary.runner.core.errors import Conflict, LostError, NotFound, StaleFence
+from formicary.runner.core.execution import Attempt, Held, TaskRun
 from formicary.runner.core.states import TERMINAL, State
+from formicary.runner.store.parts import body_of, parts_of
 
 # Executions
 
@@ -155,3 +157,76 @@ async def test_heartbeats_extend_only_what_is_still_theirs(world):
     assert world.store.read().leases()[0].deadline == 2000.0
     await world.store.write(lambda tx: tx.drop_lease(task))
     assert world.store.read().leases() == []
+
+
+# Executions of many tasks
+
+
+def many(execution, count, **changed):
+    """The execution with so many tasks; those of `changed` have begun to run."""
+    names = [f"test (n={number})" for number in range(count)]
+    attempt = Attempt(id=f"{execution.id}-7", number=1, fence=7, state=State.STARTED, outputs={"tasks": {"a": 1}})
+    began = {name: {"state": State.STARTED, "attempts": (attempt,)} for name in changed.get("began", ())}
+    runs = {name: TaskRun(name=name, matrix_of="test", **began.get(name, {})) for name in names}
+    return execution.model_copy(update={"tasks": {**execution.tasks, **runs}})
+
+
+async def test_an_execution_of_many_tasks_is_read_back_as_it_was(world, reopen):
+    """It may begin small; and what is held, or an output, may be called as the parts of an execution are."""
+    request = await world.request()
+    small = await world.execution(request.id)
+    large = many(small, 300).model_copy(
+        update={"held": Held(resource_id=1, resource_type="r", variables={"tasks": "x"})}
+    )
+    assert len(large.tasks) == 301
+    other = await world.execution((await world.request()).id)
+    moved = many(large, 300, began=["test (n=150)"])
+    for next_one in (large, moved):
+        await world.store.write(lambda tx, one=next_one: tx.save_execution(one))
+        assert world.store.read().execution(small.id) == next_one
+    reader = reopen().read()
+    assert reader.execution(small.id) == moved
+    assert list(reader.execution(small.id).tasks) == list(moved.tasks)
+    assert reader.executions_of(request.id) == [moved]
+    assert reader.executions_of(other.request_id) == [other]
+
+
+async def test_a_save_of_many_tasks_writes_what_has_changed(world):
+    """3,000 combinations are a megabyte: an event that moves one of them writes a few thousand bytes."""
+    execution = await world.execution((await world.request()).id)
+    large = many(execution, 3000)
+    await world.store.write(lambda tx: tx.save_execution(large))
+    runs = {**large.tasks, "test (n=9)": large.tasks["test (n=9)"].model_copy(update={"reason": "Because."})}
+    moved = large.model_copy(update={"tasks": runs})
+    written = list(parts_of(moved, large))
+    assert len(written) == 1 and len(written[0][1]) < 4000 and len(body_of(moved)) < 1000
+    await world.store.write(lambda tx: tx.save_execution(moved))
+    assert world.store.read().execution(execution.id) == moved
+
+
+async def test_a_change_of_many_tasks_that_is_undone_leaves_nothing(world):
+    execution = await world.execution((await world.request()).id)
+    large = many(execution, 100)
+    await world.store.write(lambda tx: tx.save_execution(large))
+
+    def undone(tx):
+        tx.save_execution(many(large, 200))
+        raise LostError("no")
+
+    with pytest.raises(LostError):
+        await world.store.write(undone)
+    assert world.store.read().execution(execution.id) == large
+    again = many(large, 100, began=["test (n=99)"])
+    await world.store.write(lambda tx: tx.save_execution(again))
+    assert world.store.read().execution(execution.id) == again
+
+
+async def test_an_expired_request_tells_the_logs_of_all_its_tasks(world):
+    request = await world.request()
+    execution = await world.execution(request.id)
+    large = many(execution, 100, began=["test (n=70)"])
+    await world.store.write(lambda tx: tx.save_execution(large))
+    await world.end(large)
+    gone = await world.store.write(lambda tx: tx.expire(ended_before=world.clock.now + 1, deliveries_before=0))
+    assert sorted(gone.task_executions) == [f"{execution.id}-1", f"{execution.id}-7"]
+    assert world.store.read().execution(execution.id) is None
