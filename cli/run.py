@@ -35,7 +35,7 @@ from formicary.runner.core.definition import NATIVE, Dialect, JobDefinition, Val
 from formicary.runner.core.errors import DefinitionError, FormicaryError, NotFound, SetupError, UserError, WorldError
 from formicary.runner.core.execution import Plan
 from formicary.runner.core.load import Loaded
-from formicary.runner.core.records import JobRequest, NewRequest, Repository
+from formicary.runner.core.records import JobRequest, JobResource, NewRequest, Repository
 from formicary.runner.core.states import SUCCESS, TERMINAL, State
 from formicary.runner.git.repository import GitRepository
 from formicary.runner.queen.requests import checked_params, store_request
@@ -44,6 +44,8 @@ from formicary.runner.store import Tx
 from formicary.runner.store.connect import FILE_NAME
 from formicary.runner.store.sqlite import open_reader
 
+MANY: Final = 1_000_000_000
+"""Units of a shared resource, where nobody else wants any."""
 PATIENCE: Final = 1.0
 """Seconds that a run may wait to start before it is said why."""
 
@@ -151,6 +153,7 @@ def own_work(settings: Settings, name: str) -> Iterator[Settings]:
 async def _run(house: House, local: Local) -> JobRequest:
     watcher = Watcher(house.store, house.logs, [task.task_type for task in local.job.tasks], local.task)
     told = False
+    await _have_resources(house, local.job)
     with house.queen.changes.subscribe() as news:
         request = await _ask(house, local)
         async with anyio.create_task_group() as group:
@@ -168,6 +171,26 @@ async def _run(house: House, local: Local) -> JobRequest:
                     told = True
                     click.echo(f"it waits: {house.queen.why(request.id)}", err=True)
     return request
+
+
+async def _have_resources(house: House, job: JobDefinition) -> None:
+    """What the server's runs share is not here: take it to be free, and say so."""
+    wanted = [one for one in (job.resources, *(task.resources for task in job.tasks)) if one is not None]
+    for number, one in enumerate(dict.fromkeys(wanted)):
+        names = one.extract_config.properties if one.extract_config else ()
+        free = JobResource(
+            resource_type=one.resource_type,
+            name=str(number),
+            platform=one.platform,
+            tags=one.tags,
+            quota=MANY,
+            configs=dict.fromkeys(names, ""),
+        )
+        await house.queen.registry.put_resource(free)
+    for name in sorted({one.resource_type for one in wanted}):
+        click.echo(
+            f"`{name}` is a shared resource of a server; here it is free, and its properties are empty", err=True
+        )
 
 
 async def _forget_artifacts(house: House) -> None:

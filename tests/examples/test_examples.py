@@ -60,6 +60,9 @@ WAYS = [
         hides=("hunter2hunter2", "uhagre2uhagre2"),
     ),
     Way("templates", shows=("with Python 3.11", "with Python 3.12", "with Python 3.13", "all 3 are fine")),
+    Way("concurrency", shows=("building the preview of main",)),
+    Way("resources", shows=("this needs no database", "migrating the database at nowhere")),
+    Way("completed", shows=("after nobody",)),
     Way("notify", shows=("somebody would hear of this",)),
     Way("defaults", shows=("before every script", "first in C", "after it", "second in C.UTF-8, in .formicary")),
 ]

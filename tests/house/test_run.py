@@ -111,3 +111,17 @@ def test_mistakes_get_one_sentence(run, repo, files, words, said):
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_server_s_runs_share_is_free_here(run, repo):
+    task = "resources: {resource_type: phone, value: 3, tags: [usb]}"
+    text = (
+        "job_type: ci\nresources: {resource_type: db, extract_config: {properties: [host], context_prefix: DB}}\n"
+        f"tasks: [{{task_type: a, {task}, script: ['echo at=[{{{{ DB_host }}}}]']}}]\n"
+    )
+    repo.commit({".formicary/ci.yml": text})
+    done = run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "at=[]" in done.stdout
+    for name in ("db", "phone"):
+        assert f"`{name}` is a shared resource of a server; here it is free" in done.stderr
