@@ -14,8 +14,8 @@ from typing import Any
 
 from formicary.runner.core.semaphores import NOTHING_SHARED, Claim, Need, Shares
 
-Group = tuple[str, int | None, str]
-"""A concurrency group: organization, repository, name."""
+Group = tuple[str, int | None, str, bool]
+"""A concurrency group: organization, repository, name, and whether its requests are trusted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,11 @@ def job_key(request: JobRequest) -> JobKey:
 
 
 def group_of(request: JobRequest, job: JobDefinition | None) -> Group | None:
-    """Its concurrency group: a name means the same within one repository."""
+    """Its concurrency group: a name means the same within one repository; and what is not trusted has groups of its
+    own, or it could end what is (T3)."""
     if job is None or job.concurrency is None:
         return None
-    return (request.organization_id, request.repository_id, job.concurrency.group)
+    return (request.organization_id, request.repository_id, job.concurrency.group, request.trusted)
 
 
 def _line(waiting: Waiting) -> Line:

@@ -54,7 +54,7 @@ def test_what_runs_and_what_comes_first_is_waited_for():
 
 
 def test_limits_groups_and_units_count():
-    group = ("o", 1, "g")
+    group = ("o", 1, "g", True)
     assert guess(2, [waits(1, most=1), waits(2, most=1)], ants=[ant(9)]).seconds == 60.0
     assert guess(1, [waits(1, group=group)], [run(9, 45.0, group=group)], ants=[ant(9)]).seconds == 45.0
     pool, need = Pool(1, "o", "db", quota=2), Need("db", value=2)

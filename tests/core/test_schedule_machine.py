@@ -71,7 +71,7 @@ class Queue(RuleBasedStateMachine):
             created_at=self.now,
             scheduled_at=due,
             max_concurrency=fields.pop("most"),
-            group=(organization, None, group) if group else None,
+            group=(organization, None, group, True) if group else None,
             **fields,
         )
         self.waiting[one.request_id] = one

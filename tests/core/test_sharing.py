@@ -78,9 +78,11 @@ def test_what_could_not_start_anyway_keeps_nothing():
     """Else a job that waits for an ant that never comes, or for its own place, would stop all others."""
     lost = waits(1, 2, tags=frozenset({"gpu"}))
     full = waits(2, 2, job="full", max_concurrency=1)
-    grouped = waits(3, 2, group=("o", 1, "g"))
+    grouped = waits(3, 2, group=("o", 1, "g", True))
     off = waits(4, 2, job="off")
-    running = Running({("o", 1, "full"): 1}, {"o": 1}, {("o", 1, "g"): (9,)}, {1: 0}, frozenset({("o", 1, "off")}))
+    running = Running(
+        {("o", 1, "full"): 1}, {"o": 1}, {("o", 1, "g", True): (9,)}, {1: 0}, frozenset({("o", 1, "off")})
+    )
     assert dict(shared([lost, full, grouped, off, waits(5)], running=running).given) == {5: 1}
     assert not shared([waits(1)], limits=Limits(max_running_of_organization=1), running=running).given
     assert not shared([waits(1)], limits=Limits(max_running_jobs=1), running=running).given

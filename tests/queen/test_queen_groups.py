@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from formicary.runner.core.execution import CancelAsked
+from formicary.runner.core.records import NewRequest
 from formicary.runner.core.states import State
 from formicary.runner.queen.dispatch import Dispatcher
 
@@ -166,3 +167,19 @@ async def test_a_group_may_be_named_after_a_branch_of_any_name(hive, repo):
     async with hive.ant(hands=2) as ant:
         await ant.claim()
         assert hive.queen.why(two.id) == f"request {one.id} of the concurrency group `a;$(b)` is running"
+
+
+async def test_what_is_not_trusted_has_groups_of_its_own(hive, repo):
+    """T3: a fork's branch may be called `main`; its run neither ends nor holds up the run of `main`."""
+    await watched(hive, repo, ci=deploy(cancel="true"))
+    async with hive.ant(hands=2) as ant:
+        trusted = await hive.submit()
+        order = await ant.claim()
+        fields = NewRequest.model_fields.keys() - {"secret_params"}
+        new = NewRequest(**{**{name: getattr(trusted, name) for name in fields}, "trusted": False, "user_key": None})
+        (untrusted, _) = await hive.store.write(lambda tx: tx.create_request(new))
+        await hive.queen.created([untrusted])
+        assert hive.execution(trusted.id).cancelled == 0
+        assert "concurrency group" not in hive.queen.why(untrusted.id)
+        await ant.work(order)
+        assert (await hive.ended(trusted.id)).state is State.COMPLETED
