@@ -252,6 +252,11 @@ class Dispatcher:
         held = self._held(waiting.need, admission.pool_id)
         if resting is not None:
             live = self.board.live[resting]
+            if not live.resting:  # it was cancelled while it waited for its next attempt
+                if worker and claim:
+                    worker.claims.appendleft(claim)
+                    self.engine.ring()
+                return None
             live.holds = held
             self.board.rest(live, False)
             return partial(self._go_on, live, worker, claim)

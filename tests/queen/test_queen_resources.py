@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from formicary.runner.core.records import JobResource
@@ -234,3 +235,39 @@ async def test_another_organization_s_resource_is_not_there(hive, repo):
     await register(hive, organization_id="other")
     ended = await hive.ended((await hive.submit()).id)
     assert ended.error_message.startswith("no resource `db` is registered")
+
+
+async def test_a_job_that_is_cancelled_while_it_waits_for_units_takes_none(hive, repo):
+    """Its always_run tasks run without them, and what it never had is not given free."""
+    tidy = "\n  - {task_type: tidy, script: [x], always_run: true}"
+    use = 'script: ["psql {{ DB_host }}"]'
+    text = job().replace(use + "}", use + ', on_exit_code: {"3": PAUSE_JOB}}' + tidy)
+    await watched(hive, repo, ci=text)
+    pool = await register(hive)
+    async with hive.ant(hands=2) as ant:
+        first, second = await hive.submit(), await hive.submit()
+        await ant.work(await ant.claim(), exit_code=3)
+        order = await ant.claim()
+        assert order.request_id == second.id
+        await hive.queen.resume(first.id, by="ada")
+        await hive.queen.cancel(first.id, by="ada")
+        last = await ant.claim()
+        assert (last.request_id, last.task.task_type) == (first.id, "tidy")
+        await ant.work(order)
+        other = await ant.claim()
+        assert (other.request_id, hive.queen.registry.held()) == (second.id, {pool.id: 1})
+        async with anyio.create_task_group() as group:
+            group.start_soon(ant.claim)  # a free hand: the first one is still in line, and must not be let in
+            await anyio.wait_all_tasks_blocked()
+            await ant.work(other)
+            await hive.ended(second.id)
+            await anyio.wait_all_tasks_blocked()
+            assert hive.queen.registry.held() == {}
+            await ant.work(last)
+            assert (await hive.ended(first.id)).state is State.CANCELLED
+            group.cancel_scope.cancel()
+        assert hive.queen.registry.held() == {}
+        await hive.submit()
+        await ant.claim()
+        waits = await hive.submit()
+        assert hive.queen.why(waits.id) == "1 of 1 units of `db` are held"
