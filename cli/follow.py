@@ -22,6 +22,7 @@ from formicary.runner.core.errors import NotFound, WorldError
 _SOON: Final = 0.1
 _LATER: Final = 1.0
 _TRIES: Final = 20
+_PAGE: Final = 1000
 _STREAM: Final = httpx.Timeout(60.0, connect=5.0)  # the server says that it is still there every 15 s
 
 
@@ -65,11 +66,13 @@ class Follower:
 
     async def _look(self, group: TaskGroup, request: Json) -> bool:
         """Tell what is new of the tasks; the log of an attempt that has ended is shown before its end is told."""
-        tasks = await self._tasks()
+        tasks = sorted(await self._tasks(), key=lambda task: bool(task.get("combinations")))  # it ends after them
         self.show.tasks([task["task_type"] for task in tasks])
         changed = False
+        if any(task.get("matrix_of") == self.only for task in tasks):
+            self.show.prefix = True
         for task in tasks:
-            if self.only and task["task_type"] != self.only:
+            if self.only and self.only not in (task["task_type"], task.get("matrix_of")):
                 continue
             if self.logs:
                 await self._follow_logs(group, task)
@@ -92,8 +95,12 @@ class Follower:
                     self.show.retried(task, attempt)
 
     async def _tasks(self) -> list[Json]:
-        answer = await self._get(f"{REQUESTS}/{self.request_id}/tasks?page_size=1000")
-        found: list[Json] = answer["records"]
+        found: list[Json] = []
+        page, pages = 0, 1
+        while page < pages:
+            answer = await self._get(f"{REQUESTS}/{self.request_id}/tasks?page_size={_PAGE}&page={page}")
+            found += answer["records"]
+            page, pages = page + 1, answer["total_pages"]
         if self.only and found and not any(task["task_type"] == self.only for task in found):
             raise NotFound(no_task(self.request_id, self.only, found))
         return found

@@ -42,6 +42,8 @@ def attempt_of(api: Api, request_id: int, name: str, number: int | None) -> tupl
             raise NotFound(no_task(request_id, name, tasks))
     else:
         task = choose(tasks)
+    if task is not None and task.get("combinations"):
+        task = choose([one for one in tasks if one.get("matrix_of") == task["task_type"]]) or task
     if task is None or not task["attempts"]:
         why = one_line(api.get(f"{REQUESTS}/{request_id}/why")["why"])
         raise NotFound(f"nothing of this has run, so there is no log: {(task or {}).get('reason') or why}")

@@ -31,9 +31,10 @@ from formicary.cli.runsecrets import asked_for, of_data_folder
 from formicary.cli.settings import Settings, read_settings
 from formicary.cli.validate import dialect_option
 from formicary.cli.watch import Watcher
-from formicary.runner.core.definition import NATIVE, Dialect, JobDefinition, Value
+from formicary.runner.core.definition import NATIVE, Dialect, JobDefinition, TaskDefinition, Value
 from formicary.runner.core.errors import DefinitionError, FormicaryError, NotFound, SetupError, UserError, WorldError
 from formicary.runner.core.execution import Plan
+from formicary.runner.core.graph import run_name
 from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import JobRequest, JobResource, NewRequest, Repository
 from formicary.runner.core.states import SUCCESS, TERMINAL, State
@@ -86,7 +87,7 @@ def find(tree: Path, job_type: str | None, task: str = "", dialect: Dialect = NA
     if chosen.definition is None or chosen.problems:
         raise DefinitionError(chosen.problems)
     known = [one.task_type for one in chosen.definition.tasks]
-    if task and task not in known:
+    if task and _written(task, known) not in known:
         raise NotFound(f"`{chosen.job_type}` has no task `{task}`; it has {', '.join(known)}")
     return chosen, chosen.definition
 
@@ -104,11 +105,17 @@ def read_tree(tree: Path, dialect: Dialect = NATIVE) -> tuple[list[Loaded], list
     return without_doubles(loaded, broken), broken
 
 
+def _written(task: str, known: Sequence[str]) -> str:
+    """The task that a combination of its matrix is named after: `test` of `test (python=3.12)`."""
+    return task if task in known or not task.endswith(")") else task.partition(" (")[0]
+
+
 def only(task: str) -> Any:
-    """Leave out all other tasks, and what this one needs of them."""
+    """Leave out all other tasks, and what this one needs of them; with a combination's name the rest of its matrix."""
 
     def reshape(plan: Plan) -> Plan:
-        alone = plan.definition.task(task).model_copy(
+        name = _written(task, [one.task_type for one in plan.definition.tasks])
+        alone = plan.definition.task(name).model_copy(
             update={
                 "needs": (),
                 "dependencies": (),
@@ -118,9 +125,21 @@ def only(task: str) -> Any:
                 "always_run": False,
             }
         )
+        if name != task:
+            alone = _one_of(alone, task)
         return plan.model_copy(update={"definition": plan.definition.model_copy(update={"tasks": (alone,)})})
 
     return reshape
+
+
+def _one_of(task: TaskDefinition, name: str) -> TaskDefinition:
+    """The task with the combination of this name alone."""
+    there = {run_name(task, one): one for one in task.matrix.combinations} if task.matrix else {}
+    if name not in there:
+        listed = ", ".join(f"`{each}`" for each in [*there][:20]) or "none"
+        return task.model_copy(update={"unwanted": f"There is no `{name}`; its matrix has {listed}."})
+    whole = task.matrix and task.matrix.model_copy(update={"combinations": (there[name],)})
+    return task.model_copy(update={"matrix": whole})
 
 
 async def run(settings: Settings, local: Local) -> JobRequest:

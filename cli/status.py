@@ -127,7 +127,12 @@ def _task(task: Json) -> tuple[str, ...]:
     last = task["attempts"][-1] if task["attempts"] else None
     time_taken = took(last["started_at"], last["ended_at"]) if last and last["started_at"] else ""
     said = task["reason"] or (last["error_message"] if last else "")
-    return f"  {state(task['state'])}", time_taken, str(len(task["attempts"])), task["task_type"], one_line(said)
+    name, tries = task["task_type"], str(len(task["attempts"]))
+    if whole := task.get("combinations"):
+        tries = f"{whole['size'] - whole['left']} of {whole['size']}"
+    elif task.get("matrix_of"):
+        name = f"  {name.removeprefix(task['matrix_of']).strip(' ')}"
+    return f"  {state(task['state'])}", time_taken, tries, name, one_line(said)
 
 
 @click.command(short_help="What runs, what waits and why, what has ended.")

@@ -33,7 +33,8 @@ class Watcher:
 
     def show(self, request: JobRequest) -> None:
         execution = self.store.read().execution(request.execution_id) if request.execution_id else None
-        for run in execution.tasks.values() if execution else ():
+        runs = sorted(execution.tasks.values() if execution else (), key=lambda run: run.combinations is not None)
+        for run in runs:  # a matrix task ends after its combinations
             for attempt in run.attempts:
                 self._show_log(run.name, attempt)
             self._show_state(run)
@@ -44,7 +45,8 @@ class Watcher:
     def _show_log(self, name: str, attempt: Attempt) -> None:
         if self._offsets.get(attempt.id) == -1:
             return
-        prefix = "" if self.only or len(self.tasks) == 1 else f"{name:<{max(map(len, self.tasks))}} | "
+        alone = (self.only or len(self.tasks) == 1) and name in (self.only, *self.tasks)  # and not one of a matrix
+        prefix = "" if alone else f"{name:<{max(map(len, self.tasks))}} | "
         for frame in self.logs.frames(attempt.id, self._offsets.get(attempt.id, 0)):
             self._offsets[attempt.id] = frame.end
             self._show_frame(attempt.id, prefix, frame)

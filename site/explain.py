@@ -58,7 +58,7 @@ def sentence(text: str) -> str:
 
 def first_failed(execution: Execution, allowed: frozenset[str]) -> tuple[TaskRun, Attempt | None] | None:
     """The task whose failure came first, those that may fail last."""
-    failed = [run for run in execution.tasks.values() if run.state is State.FAILED]
+    failed = [run for run in execution.tasks.values() if run.state is State.FAILED and run.combinations is None]
     failed.sort(key=lambda run: (run.name in allowed, run.last.ended_at or 0.0 if run.last else 0.0))
     return (failed[0], failed[0].last) if failed else None
 
@@ -73,9 +73,10 @@ def _without_run(request: JobRequest, reason: str) -> str:
 
 
 def _in_progress(tasks: Mapping[str, TaskRun]) -> str:
-    running = [run.name for run in tasks.values() if run.state in (State.STARTED, State.EXECUTING)]
-    offered = [run.name for run in tasks.values() if run.state is State.READY]
-    retried = [run.name for run in tasks.values() if run.state is State.PENDING and run.retry_at is not None]
+    written = [run for run in tasks.values() if not run.matrix_of]
+    running = [run.name for run in written if run.state in (State.STARTED, State.EXECUTING)]
+    offered = [run.name for run in written if run.state is State.READY]
+    retried = [run.name for run in written if run.state is State.PENDING and run.retry_at is not None]
     parts = []
     if running:
         parts.append(f"{_listed(running)} {_is(running)} running")
@@ -116,7 +117,7 @@ def _ending(attempt: Attempt | None) -> str:
 
 
 def _completed(execution: Execution) -> str:
-    runs = execution.tasks.values()
+    runs = [run for run in execution.tasks.values() if run.combinations is None]
     done = sum(run.state is State.COMPLETED for run in runs)
     skipped = sum(run.state is State.SKIPPED for run in runs)
     forgiven = [run.name for run in runs if run.state is State.FAILED]

@@ -9,9 +9,10 @@ from typing import Final
 from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
 from formicary.runner.core.errors import ERR_EXIT_CODE, NotFound
 from formicary.runner.core.execution import Attempt, Execution, TaskRun
+from formicary.runner.core.graph import Graph
 from formicary.runner.core.records import JobRequest
 from formicary.runner.core.states import TERMINAL, State
-from formicary.site import explain, graph, timeline, times
+from formicary.site import explain, graph, matrices, timeline, times
 from formicary.site.logview import failing_lines, log_part
 from formicary.site.source import Source
 from formicary.site.status import status
@@ -43,7 +44,8 @@ def request(source: Source, request_id: int) -> RequestView:
     runs = sorted(source.reader.executions_of(found.id), key=lambda one: one.id)
     execution = runs[-1] if runs else None
     definition = _definition(source, execution)
-    allowed = frozenset(task.task_type for task in definition.tasks if task.allow_failure)
+    shapes = Graph.of(definition).nodes
+    allowed = frozenset(name for name, node in shapes.items() if node.task.allow_failure)
     because = explain.why(found, execution, allowed, source.reason(found.id))
     tasks = _tasks(source, execution, definition)
     began = execution.started_at or execution.created_at if execution else None
@@ -117,15 +119,12 @@ def _tasks(source: Source, execution: Execution | None, definition: JobDefinitio
     """In the order they began; those that have not, in the file's."""
     if execution is None:
         return ()
-    shapes = {task.task_type: task for task in definition.tasks}
-    runs = sorted(execution.tasks.values(), key=_began)
+    nodes = Graph.of(definition).nodes
     secret = _secret_names(definition)
-    return tuple(_task(source, execution, run, shapes.get(run.name), secret) for run in runs)
-
-
-def _began(run: TaskRun) -> float:
-    first = run.attempts[0].ready_at if run.attempts else None
-    return first if first is not None else float("inf")
+    shown = matrices.shown(execution)
+    return tuple(
+        _task(source, execution, run, nodes[run.name].task if run.name in nodes else None, secret) for run in shown
+    )
 
 
 def _task(
@@ -145,6 +144,8 @@ def _task(
         attempts=tuple(_attempt(source, execution, one) for one in run.attempts),
         bars=timeline.bars(execution, run, source.now),
         outputs=_values(last.outputs, secret) if last else (),
+        matrix_of=run.matrix_of,
+        count=matrices.count(execution, run),
     )
 
 
@@ -224,6 +225,8 @@ def _box(row: TaskRow, x: float, y: float) -> Box:
         note += " · allowed"
     elif len(row.attempts) > 1:
         note += f" · {len(row.attempts)} tries"
+    elif row.count:
+        note += f" · {row.count.partition(',')[0]}"
     elif row.seconds is not None:
         note += f" · {times.duration(row.seconds)}"
     return Box(row.name, label, note, row.status, x, y, row.log_id)
@@ -232,7 +235,7 @@ def _box(row: TaskRow, x: float, y: float) -> Box:
 def _walked(edge: graph.Edge, execution: Execution) -> bool:
     """Whether the run went along here: its source has ended with this outcome, and its target was begun."""
     source, target = execution.tasks.get(edge.source), execution.tasks.get(edge.target)
-    if source is None or target is None or source.state not in TERMINAL or not target.attempts:
+    if source is None or target is None or source.state not in TERMINAL or not (target.attempts or target.combinations):
         return False
     return edge.kind == "need" or (target.chosen and (edge.kind == "fail") == (source.state is State.FAILED))
 

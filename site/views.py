@@ -199,6 +199,15 @@ class TaskRow:
     attempts: tuple[AttemptRow, ...]
     bars: tuple[Bar, ...]
     outputs: tuple[ParamRow, ...]
+    matrix_of: str = ""
+    """The task of whose matrix it is a combination; those that are shown follow their task."""
+    count: str = ""
+    """Of a matrix task: how many of its combinations are where."""
+
+    @property
+    def label(self) -> str:
+        """The combination alone, as it stands below its task."""
+        return self.name[len(self.matrix_of) + 2 : -1] if self.matrix_of else self.name
 
     @property
     def anchor(self) -> str:

@@ -6,6 +6,7 @@ that an event of one combination looks at no other one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from formicary.runner.core import outcome as outcomes
@@ -16,6 +17,15 @@ from formicary.runner.core.states import LEASED, TERMINAL, State
 
 #: As many combinations of a task as are offered or run at once where it says no `max_parallel`.
 MOST_AT_ONCE: Final = 256
+
+
+def in_order(runs: Iterable[TaskRun]) -> list[TaskRun]:
+    """As a reader wants them: the combinations of a matrix task behind it."""
+    everything = list(runs)
+    members: dict[str, list[TaskRun]] = {}
+    for run in everything:
+        members.setdefault(run.matrix_of, []).append(run)
+    return [one for run in members.get("", []) for one in (run, *members.get(run.name, ()))]
 
 
 def set_off(course: Course, run: TaskRun, node: Node) -> None:

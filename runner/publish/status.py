@@ -8,11 +8,11 @@ A filtered-out or skipped job is a success (D11), because a required check must 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from formicary.runner.core.definition import JobDefinition, TaskDefinition
+from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import (
     ERR_ARTIFACT,
     ERR_CANCELLED,
@@ -25,6 +25,7 @@ from formicary.runner.core.errors import (
     Problem,
 )
 from formicary.runner.core.execution import Attempt, Execution, TaskRun
+from formicary.runner.core.graph import Graph
 from formicary.runner.core.names import SECRET_TOKEN
 from formicary.runner.core.outcome import forgiven, span
 from formicary.runner.core.records import JobRequest, Repository
@@ -154,7 +155,7 @@ def _fault(code: str) -> str:
 
 def _counted(job: JobDefinition | None, execution: Execution | None) -> str:
     """ "3 of 5 tasks passed", "5 tasks passed, 1 skipped"; nothing where the job has one task only."""
-    runs = list(execution.tasks.values()) if execution else []
+    runs = [run for run in execution.tasks.values() if run.combinations is None] if execution else []
     if job is None or len(runs) < 2:
         return ""
     skipped = sum(run.state is State.SKIPPED for run in runs)
@@ -171,17 +172,14 @@ def _allowed(job: JobDefinition | None, execution: Execution | None) -> str:
 
 
 def _forgiven(job: JobDefinition, run: TaskRun) -> bool:
-    task = _definitions(job).get(run.name)
-    return task is not None and forgiven(task, run)
-
-
-def _definitions(job: JobDefinition) -> Mapping[str, TaskDefinition]:
-    return {task.task_type: task for task in job.tasks}
+    node = Graph.of(job).nodes.get(run.name)
+    return node is not None and forgiven(node.task, run)
 
 
 def _what_failed(request: JobRequest, job: JobDefinition | None, execution: Execution | None) -> str:
-    """The first task that failed and was not allowed to, else what the job itself says."""
-    runs = execution.tasks.values() if execution else ()
+    """The first task that failed and was not allowed to (of a matrix one of its combinations), else what the job itself
+    says."""
+    runs = [run for run in execution.tasks.values() if run.combinations is None] if execution else []
     failed = [run for run in runs if run.state is State.FAILED and job is not None and not _forgiven(job, run)]
     if execution is not None and execution.timed_out and job is not None:
         return f"it ran into its timeout of {span(job.timeout)}"

@@ -12,6 +12,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
+from formicary.runner.core.combinations import in_order
 from formicary.runner.core.definition import Value
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.execution import ArtifactRef, Attempt, Execution, TaskRun
@@ -53,14 +54,25 @@ class AttemptView(shared.View):
     usage: Mapping[str, float]
 
 
+class CombinationsView(shared.View):
+    """How many combinations a matrix task has, how many have not ended, and which one decided how it ended."""
+
+    size: int
+    left: int
+    worst: str
+
+
 class TaskView(shared.View):
-    """A task of one execution. `retry_at` is when a failed one is tried again."""
+    """A task of one execution. `retry_at` is when a failed one is tried again. A matrix task has `combinations` and no
+    attempts; behind it come the runs of these, with `matrix_of` = the task."""
 
     task_type: str
     execution_id: int
     state: State
     reason: str
     retry_at: datetime | None
+    matrix_of: str
+    combinations: CombinationsView | None
     attempts: tuple[AttemptView, ...]
 
 
@@ -82,8 +94,15 @@ def view(execution: Execution, run: TaskRun) -> TaskView:
         state=run.state,
         reason=run.reason,
         retry_at=moment(run.retry_at),
+        matrix_of=run.matrix_of,
+        combinations=_combinations_view(run),
         attempts=tuple(_attempt_view(attempt) for attempt in run.attempts),
     )
+
+
+def _combinations_view(run: TaskRun) -> CombinationsView | None:
+    whole = run.combinations
+    return CombinationsView(size=whole.size, left=whole.left, worst=whole.worst) if whole else None
 
 
 def _attempt_view(attempt: Attempt) -> AttemptView:
@@ -109,7 +128,7 @@ def _attempt_view(attempt: Attempt) -> AttemptView:
 async def show_list(call: Call) -> Listed[TaskView]:
     request, query = request_of(call), call.query
     execution = _execution(call, request, query.execution)
-    views = [view(execution, run) for run in execution.tasks.values()] if execution else []
+    views = [view(execution, run) for run in in_order(execution.tasks.values())] if execution else []
     return shared.listed(shared.cut(views, query), lambda one: one)
 
 
