@@ -34,7 +34,8 @@ _TONES: Final = {"ok": "#2f9e5b", "bad": "#d93a2f", "run": "#2a8fc7", "wait": "#
 @dataclass(frozen=True, slots=True)
 class Chrome:
     """What only live pages have. `watch`: address of the events that say this page has changed; `tail`: of the log's
-    new lines; `csrf`: what forms send back; `run`, `cancel`: addresses of the actions this reader may use."""
+    new lines; `csrf`: what forms send back; `run`, `cancel`: addresses of the actions this reader may use; `vote`:
+    below it are `/approve` and `/reject`, of the tasks in `ballots`."""
 
     live: bool = False
     watch: str = ""
@@ -42,6 +43,8 @@ class Chrome:
     csrf: str = ""
     run: str = ""
     restart: str = ""
+    vote: str = ""
+    ballots: frozenset[str] = frozenset()
     cancel: str = ""
     logout: str = ""
 

@@ -13,6 +13,7 @@ from formicary.runner.core.graph import Graph
 from formicary.runner.core.records import JobRequest
 from formicary.runner.core.states import TERMINAL, State
 from formicary.site import explain, graph, matrices, timeline, times
+from formicary.site.asked import asked, said
 from formicary.site.logview import failing_lines, log_part
 from formicary.site.source import Source
 from formicary.site.status import status
@@ -69,6 +70,9 @@ def request(source: Source, request_id: int) -> RequestView:
         earlier=tuple(_earlier(source, one) for one in reversed(runs[:-1])),
         alive=found.state not in TERMINAL,
         restartable=not found.has_secrets,
+        asked=() if source.outside else asked(execution, definition),
+        commit=found.commit,
+        digest=_digest(source, found),
     )
 
 
@@ -108,6 +112,11 @@ def _found(source: Source, request_id: int) -> JobRequest:
     if found is None:
         raise NotFound(f"There is no request {request_id} here, or it is not yours to see.")
     return found
+
+
+def _digest(source: Source, found: JobRequest) -> str:
+    version = source.reader.version(found.version_id)
+    return version.digest if version else ""
 
 
 def _definition(source: Source, execution: Execution | None) -> JobDefinition:
@@ -162,6 +171,7 @@ def _attempt(source: Source, execution: Execution, one: Attempt) -> AttemptRow:
         error_message=_message(one),
         warnings=one.warnings,
         log=one.started_at is not None,
+        votes=() if source.outside else tuple(map(said, one.votes)),
     )
 
 
@@ -220,7 +230,7 @@ def _graph(definition: JobDefinition, execution: Execution | None, rows: Mapping
 
 def _box(row: TaskRow, x: float, y: float) -> Box:
     label = row.name if len(row.name) <= 17 else row.name[:16] + "…"
-    note = row.status.word
+    note = "Needs approval" if row.status.icon == "approval" else row.status.word
     if row.allow_failure and row.status.tone == "bad":
         note += " · allowed"
     elif len(row.attempts) > 1:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from formicary.runner.core.definition import Param
+from formicary.site.asked import AskedRow
 from formicary.site.graph import Trail
 from formicary.site.links import slug
 from formicary.site.logview import LogPart, Shown
@@ -172,6 +173,7 @@ class AttemptRow:
     error_message: str
     warnings: tuple[str, ...]
     log: bool
+    votes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +290,11 @@ class RequestView:
     earlier: tuple[EarlierRun, ...]
     alive: bool
     restartable: bool
+    asked: tuple[AskedRow, ...] = ()
+    commit: str = ""
+    """In full."""
+    digest: str = ""
+    """Of the definition that it follows, as far as anybody is asked about it."""
 
     @property
     def title(self) -> str:

@@ -10,7 +10,8 @@
   }
   function typing() {
     var one = document.activeElement;
-    return one && main.contains(one) && /^(INPUT|SELECT|TEXTAREA)$/.test(one.tagName);
+    if (one && main.contains(one) && /^(INPUT|SELECT|TEXTAREA)$/.test(one.tagName)) { return true; }
+    return Array.prototype.some.call(main.querySelectorAll(".ballot input"), function (said) { return said.value !== said.defaultValue; });
   }
   function swap(html) {
     var open = {};
@@ -48,9 +49,9 @@
     source.addEventListener("error", function () { say("gone", source.readyState === 2 ? "disconnected" : "reconnecting"); });
   }
   function watch() {
-    var source = new EventSource(body.dataset.watch), first = true;
+    var source = new EventSource(body.dataset.watch);
     follow(source);
-    source.addEventListener("open", function () { if (!first) { soon(); } first = false; });
+    source.addEventListener("open", soon); // what happened since the page was made, or the connection broke
     source.addEventListener("changed", soon);
   }
 

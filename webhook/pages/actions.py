@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
 
 import anyio.to_thread
 from starlette.requests import Request
@@ -13,7 +15,9 @@ from formicary.runner.core.definition import JobDefinition, Param, Value
 from formicary.runner.core.errors import DefinitionError, NotFound
 from formicary.runner.core.load import load
 from formicary.runner.core.records import JobRequest, Version
+from formicary.runner.queen.approvals import Ballot
 from formicary.runner.queen.ask import Ask
+from formicary.runner.queen.audit import Also, audit
 from formicary.site import build
 from formicary.site.views import JobView
 from formicary.webhook.forms import form_of
@@ -21,6 +25,8 @@ from formicary.webhook.pages.answers import Handler, link
 from formicary.webhook.pages.context import PagesContext, must_act, the_caller
 
 _PREFIX = "param."
+MOST_SAID: Final = 1000
+"""Characters of a comment."""
 
 
 def definition_of(version: Version) -> JobDefinition | None:
@@ -62,10 +68,38 @@ def cancel(context: PagesContext) -> Handler:
         must_act(request, context.cancel)
         found = await _seen(context, request)
         if context.cancel is not None:
-            await context.cancel(found.id, by=the_caller(request).user_id)
+            await context.cancel(found.id, by=the_caller(request).user_id, also=_traced(request, "cancel", found))
         return _to(found.id)
 
     return handler
+
+
+def vote(context: PagesContext, *, approved: bool) -> Handler:
+    """Who may is for the task to say; the form names what was seen: task and commit (T2)."""
+
+    async def handler(request: Request) -> Response:
+        if context.vote is None:
+            raise NotFound("This server has no such action.")
+        form, caller = await form_of(request), the_caller(request)
+        found = await _seen(context, request)
+        ballot = Ballot(
+            approved=approved,
+            by=caller.user_id,
+            role=caller.role,
+            task=form.get("task", ""),
+            commit=form.get("commit", ""),
+            comment=form.get("comment", "").strip()[:MOST_SAID],
+            token_id=caller.token_id,
+        )
+        await context.vote(found.id, ballot)
+        return _to(found.id)
+
+    return handler
+
+
+def _traced(request: Request, action: str, found: JobRequest, **detail: Any) -> Also:
+    caller = the_caller(request)
+    return partial(audit, action=action, by=caller.user_id, token_id=caller.token_id, request=found, **detail)
 
 
 def restart(context: PagesContext) -> Handler:
@@ -75,7 +109,8 @@ def restart(context: PagesContext) -> Handler:
         found = await _seen(context, request)
         if context.restart is not None:
             context.paced(the_caller(request))
-            await context.restart(found.id, by=the_caller(request).user_id, failed=failed)
+            also = _traced(request, "restart", found, failed=failed)
+            await context.restart(found.id, by=the_caller(request).user_id, failed=failed, also=also)
         return _to(found.id)
 
     return handler

@@ -14,7 +14,9 @@ from starlette.requests import Request
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import JobRequest, Repository, Role, Version
+from formicary.runner.queen.approvals import Ballot
 from formicary.runner.queen.ask import Ask
+from formicary.runner.queen.audit import Also, nothing_else
 from formicary.runner.queen.changes import Changes
 from formicary.runner.queen.logs import Logs
 from formicary.runner.store import Reader
@@ -27,12 +29,14 @@ class Readable(Protocol):
 
 
 class Cancel(Protocol):
-    def __call__(self, request_id: int, *, by: str, reason: str = "") -> Awaitable[JobRequest]: ...
+    def __call__(
+        self, request_id: int, *, by: str, reason: str = "", also: Also = nothing_else
+    ) -> Awaitable[JobRequest]: ...
 
 
 class Restart(Protocol):
     def __call__(
-        self, request_id: int, *, by: str, hard: bool = False, failed: bool = False
+        self, request_id: int, *, by: str, hard: bool = False, failed: bool = False, also: Also = nothing_else
     ) -> Awaitable[JobRequest]: ...
 
 
@@ -49,8 +53,8 @@ def _unread(_version: Version) -> JobDefinition | None:
 
 @dataclass(kw_only=True)
 class PagesContext:
-    """`submit`, `cancel` and `restart` are the queen's; without one its button is not there. `why` says what a waiting
-    request waits for; `definition_of` reads a version's text. Streams end when `closing` is set."""
+    """`submit`, `cancel`, `restart` and `vote` are the queen's; without one its button is not there. `why` says what a
+    waiting request waits for; `definition_of` reads a version's text. Streams end when `closing` is set."""
 
     store: Readable
     logs: Logs
@@ -61,6 +65,7 @@ class PagesContext:
     """Raises 429 where somebody asks for jobs too often."""
     cancel: Cancel | None = None
     restart: Restart | None = None
+    vote: Callable[[int, Ballot], Awaitable[JobRequest]] | None = None
     definition_of: Callable[[Version], JobDefinition | None] = _unread
     mask: Callable[[str], str] = str
     clock: Callable[[], float] = time.time

@@ -20,7 +20,7 @@ from formicary.site.views import JobView, LogView, RepositoryView, RequestView, 
 from formicary.webhook.caller import caller_of, csrf_of
 from formicary.webhook.pages import actions, streams
 from formicary.webhook.pages.answers import HEADERS, Handler, link, page, readable
-from formicary.webhook.pages.context import PagesContext, may_act
+from formicary.webhook.pages.context import PagesContext, may_act, the_caller
 from formicary.webhook.parts import Door
 
 EVENTS: Final = "/pages/events"
@@ -41,6 +41,7 @@ def page_routes(door: Door) -> list[BaseRoute]:
             paced=door.submits.take,
             cancel=door.queen.cancel,
             restart=door.queen.restart,
+            vote=door.queen.vote,
             definition_of=actions.definition_of,
             mask=door.mask,
             clock=door.clock,
@@ -77,6 +78,8 @@ def routes(context: PagesContext) -> list[BaseRoute]:
         get("/tasks/{task_execution_id}/log/tail", tail),
         post("/requests/{request_id:int}/cancel", actions.cancel(context)),
         post("/requests/{request_id:int}/restart", actions.restart(context)),
+        post("/requests/{request_id:int}/approve", actions.vote(context, approved=True)),
+        post("/requests/{request_id:int}/reject", actions.vote(context, approved=False)),
         post("/repos/{repository:path}/jobs/{job:path}/run", actions.submit(context)),
         post("/jobs/{job:path}/run", actions.submit(context)),
         get("/repos/{repository:path}/jobs/{job:path}", _job(context)),
@@ -139,11 +142,13 @@ def _request(context: PagesContext) -> Handler:
         return run.request(source, request.path_params["request_id"])
 
     def dress(request: Request, view: RequestView) -> Chrome:
-        mine, acts = link().request(view.row.id), may_act(request)
+        mine, acts, caller = link().request(view.row.id), may_act(request), the_caller(request)
         return Chrome(
             watch=f"{EVENTS}?request={view.row.id}",
             cancel=f"{mine}/cancel" if acts and context.cancel else "",
             restart=f"{mine}/restart" if acts and context.restart and view.restartable else "",
+            vote=mine if context.vote else "",
+            ballots=frozenset(one.task for one in view.asked if one.policy.lets(caller.user_id, caller.role)),
         )
 
     return _page(context, "request", make, dress)
