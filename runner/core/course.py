@@ -24,6 +24,7 @@ from formicary.runner.core.execution import (
     TaskRun,
     WakeAt,
 )
+from formicary.runner.core.forked import Overlong
 from formicary.runner.core.graph import Graph, Node
 from formicary.runner.core.policy import Due, Overdue
 from formicary.runner.core.states import ACTIVE, JOB_TRANSITIONS, TASK_TRANSITIONS, TERMINAL, State, move
@@ -103,7 +104,7 @@ class Course:
         if not left and whole.left:
             self.ended.append(group.name)
 
-    def wake(self, at: float, event: RetryDue | DeadlinePassed | Overdue) -> None:
+    def wake(self, at: float, event: RetryDue | DeadlinePassed | Overdue | Overlong) -> None:
         self.orders.append(WakeAt(self.execution.id, at, event))
 
     def allow(self, seconds: float) -> None:

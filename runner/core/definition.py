@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from formicary.runner.core.forked import FORKS, FanOut, SubWorkflow
 from formicary.runner.core.policy import ApprovalPolicy
 
 MAX_NAME: Final = 100
@@ -206,7 +207,9 @@ WORDS: Final = frozenset({"COMPLETED", "FAILED", "FATAL", "EXECUTING", "RESTART_
 
 MANUAL: Final = "MANUAL"
 """The method of what people do: approve or reject."""
-METHODS: Final = frozenset({"SHELL", MANUAL})
+QUEENS: Final = frozenset({MANUAL, *FORKS})
+"""Methods for which no ant is needed."""
+METHODS: Final = frozenset({"SHELL", *QUEENS})
 METHODS_NOT_YET: Final = frozenset(
     [
         "DOCKER",
@@ -219,10 +222,6 @@ METHODS_NOT_YET: Final = frozenset(
         "HTTP_DELETE",
         "WEBSOCKET",
         "MESSAGING",
-        "FORK_JOB",
-        "JOB_FORK",
-        "AWAIT_FORKED_JOB",
-        "JOB_FORK_AWAIT",
         "EXPIRE_ARTIFACTS",
     ]
 )
@@ -257,11 +256,7 @@ TASK_KEYS_NOT_YET: Final = frozenset(
         "headers",
         "query",
         "body",
-        "fork_job_type",
         "fork_job_version",
-        "await_forked_tasks",
-        "sub_workflow",
-        "fan_out",
         "messaging_request_queue",
         "messaging_reply_queue",
     ]
@@ -338,6 +333,10 @@ class TaskDefinition(Shape):
     notify: tuple[Notify, ...] = ()
     resources: Resource | None = None
     approval_policy: ApprovalPolicy = ApprovalPolicy()
+    fork_job_type: str = ""
+    await_forked_tasks: tuple[str, ...] = ()
+    sub_workflow: SubWorkflow | None = None
+    fan_out: FanOut | None = None
     secrets: tuple[str, ...] | None = None
     """Which secret configs it may see; None = those that its text names (`names.secrets_of`)."""
     tainted_variables: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from typing import Any, Final
 from formicary.runner.core.approving import fitting
 from formicary.runner.core.definition import (
     JOB_KEYS_NOT_YET,
-    MANUAL,
+    QUEENS,
     TASK_KEYS_NOT_YET,
     Checkout,
     JobDefinition,
@@ -19,7 +19,8 @@ from formicary.runner.core.definition import (
     TaskDefinition,
     Value,
 )
-from formicary.runner.core.graph import GraphError, check
+from formicary.runner.core.forking import suiting
+from formicary.runner.core.graph import WAITS, GraphError, check
 from formicary.runner.core.keys import DEFAULTS, JOB, RETRIES, TASK, params
 from formicary.runner.core.language.joined import SPACE
 from formicary.runner.core.language.limits import MAX_TASKS, Fault
@@ -40,7 +41,6 @@ FULL: Final = Table("a job", _FULL, _NOT_YET, frozenset(_TASK_ONLY))
 """A job with `tasks`."""
 SHORT: Final = Table("a job", {**TASK.keys, **JOB.keys}, _NOT_YET)
 """A job that is its only task."""
-_WAITS: Final = ("needs", "dependencies")
 _JOB_FIELDS: Final = frozenset(JobDefinition.model_fields)
 _TASK_FIELDS: Final = frozenset(TaskDefinition.model_fields)
 #: Keys of a job and of a task that in a short job are the job's alone: who is to be told is told once.
@@ -109,7 +109,7 @@ class Document:
             return None
         self._one_schedule(root, fields)
         made = list(self.tasks(tasks, fields)) if tasks is not None else [self._made(_short_task(fields), root, fields)]
-        if tasks is None and not fields.get("script") and made[0].method != MANUAL and not reader.faults:
+        if tasks is None and not fields.get("script") and made[0].method not in QUEENS and not reader.faults:
             reader.tell(root, "This job does nothing", "write `script:` or `tasks:`")
         check_runs(reader, tasks or root, made)
         return JobDefinition(**_job_fields(fields, tasks is None), tasks=tuple(made))
@@ -191,7 +191,7 @@ class Document:
 
     def _made(self, fields: dict[str, Any], node: Node, written: Mapping[str, Any]) -> TaskDefinition:
         """The task; in the go dialect its lines have shells of their own, and nothing is checked out unasked."""
-        fields = fitting(self.reader, node, fields, written)
+        fields = suiting(self.reader, node, fitting(self.reader, node, fields, written), written)
         if self.reader.go:
             fields = {"checkout": Checkout(enabled=False), "fresh_shell": True, **fields}
         return TaskDefinition(**fields)
@@ -260,14 +260,14 @@ class Document:
             lines = sorted({self.line(offset) for offset in also})
             what, remedy = _sentence(error)
             more = f"see also line {', '.join(map(str, lines[:20]))}" if lines else ""
-            lost = error.key in _WAITS and error.value not in known
+            lost = error.key in WAITS and error.value not in known
             tell = self.reader.question if lost else self.reader.tell
             tell(node, what, "; ".join(filter(None, (remedy, more))) or "change one of the two")
 
     def _many_unknown(self, job: JobDefinition) -> bool:
         """Tell unknown targets without looking for the names nearest to them, where that would take long."""
         known = {task.task_type for task in job.tasks}
-        edges = [(task, key, name) for task in job.tasks for key in _WAITS for name in getattr(task, key)]
+        edges = [(task, key, name) for task in job.tasks for key in WAITS for name in getattr(task, key)]
         if len(edges) > MAX_EDGES:
             self.reader.tell(
                 _or_fail(self.reader, self.root), f"The tasks have more than {MAX_EDGES:,} needs", "group them"

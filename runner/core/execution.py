@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from formicary.runner.core.definition import JobDefinition, Value
+from formicary.runner.core.forked import CancelChildren, ChildEnded, Children, Forked, Gather, Mind, Overlong
 from formicary.runner.core.policy import Answer, Approved, Due, Overdue, Rejected, Vote
 from formicary.runner.core.states import State
 
@@ -70,6 +71,7 @@ class Attempt(Part):
     warnings: tuple[str, ...] = ()
     usage: Mapping[str, float] = Field(default_factory=dict)
     held: Held | None = None
+    children: Children | None = None
     votes: tuple[Vote, ...] = ()
     overdue: tuple[Due, ...] = ()
 
@@ -317,6 +319,9 @@ Event = (
     | Approved
     | Rejected
     | Overdue
+    | Forked
+    | ChildEnded
+    | Overlong
 )
 
 
@@ -361,7 +366,7 @@ class WakeAt:
 
     execution_id: int
     at: float
-    event: RetryDue | DeadlinePassed | Overdue
+    event: RetryDue | DeadlinePassed | Overdue | Overlong
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +384,7 @@ class Ended:
     state: State
 
 
-Order = Offer | Ask | Withdraw | Stop | WakeAt | Forget | Ended
+Order = Offer | Ask | Withdraw | Stop | WakeAt | Forget | Ended | Mind | Gather | CancelChildren
 
 
 class Plan(Part):

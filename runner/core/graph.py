@@ -11,8 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
+from typing import Final
 
 from formicary.runner.core.definition import WORDS, Combination, JobDefinition, Target, TaskDefinition
+from formicary.runner.core.forked import FORK
+
+WAITS: Final = ("needs", "dependencies", "await_forked_tasks")
+"""Keys of a task that name those for which it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +158,7 @@ def transitions(task: TaskDefinition) -> Iterator[tuple[str, Target]]:
 
 
 def _needs(task: TaskDefinition) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*task.needs, *task.dependencies)))
+    return tuple(dict.fromkeys((*task.needs, *task.dependencies, *task.await_forked_tasks)))
 
 
 def _edges(tasks: Iterable[TaskDefinition]) -> Iterator[Edge]:
@@ -162,7 +167,8 @@ def _edges(tasks: Iterable[TaskDefinition]) -> Iterator[Edge]:
         for key, target in transitions(task):
             if target.is_task:
                 yield Edge(name, target.name, name, key)
-        for key, names in (("needs", task.needs), ("dependencies", task.dependencies)):
+        for key in WAITS:
+            names: tuple[str, ...] = getattr(task, key)
             for need in names:
                 yield Edge(need, name, name, key)
 
@@ -222,8 +228,10 @@ def check(definition: JobDefinition) -> list[GraphError]:
         errors += _name_errors(task, names)
         names[task.task_type] = None
     errors += _names_of_runs(definition.tasks, names)
+    forks = {task.task_type for task in definition.tasks if task.method == FORK}
     for task in definition.tasks:
         errors += _target_errors(task, names)
+        errors += [_no_fork(task, name) for name in task.await_forked_tasks if name in names and name not in forks]
     edges = [edge for edge in _edges(definition.tasks) if edge.before in names and edge.after in names]
     return [*errors, *_cycle_errors(tuple(names), [edge for edge in edges if edge.before != edge.after])]
 
@@ -260,8 +268,13 @@ def _target_errors(task: TaskDefinition, names: Mapping[str, None]) -> Iterator[
         yield GraphError(message, name, "on_failed", "COMPLETED", ((name, "on_completed", "FAILED"),))
 
 
+def _no_fork(task: TaskDefinition, name: str) -> GraphError:
+    message = f"`{name}` forks no job, so there is none to wait for; name tasks of the method {FORK}"
+    return GraphError(message, task.task_type, "await_forked_tasks", name)
+
+
 def _unknown(value: str, key: str, names: Mapping[str, None]) -> str:
-    words = () if key in ("needs", "dependencies") else tuple(WORDS)
+    words = () if key in WAITS else tuple(WORDS)
     near = get_close_matches(value, (*names, *words), n=1, cutoff=0.5)
     remedy = f"did you mean `{near[0]}`?" if near else "the tasks are " + ", ".join(f"`{name}`" for name in names)
     return f"`{value}` under `{key}` is not a task of this job; {remedy}"

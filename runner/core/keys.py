@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, get_args
 
+from formicary.runner.core import forking
 from formicary.runner.core.approving import approval_policy
 from formicary.runner.core.definition import (
     CHECKOUT_KEYS_NOT_YET,
@@ -241,6 +242,8 @@ TASK: Final = Table(
         "artifacts": Key(_model(Artifacts, lambda: ARTIFACTS), "artifacts", late=True),
         "resources": Key(resources, "resources"),
         "approval_policy": Key(approval_policy, "approval_policy"),
+        "await_forked_tasks": Key(names, "texts"),
+        **forking.KEYS,
         "secrets": Key(secrets, "secrets", late=True),
         "webhook": Key(hook, "hook", late=True),
         "notify": Key(notify, "notify", late=True),

@@ -15,6 +15,7 @@ from formicary.runner.core.errors import (
     ERR_DEFINITION,
     ERR_EXIT_CODE,
     ERR_FATAL,
+    ERR_FORKED_JOB,
     ERR_REJECTED,
     ERR_TIMEOUT,
     LOST_CODES,
@@ -77,7 +78,7 @@ def _exit_key(result: Result) -> str:
         return SKIPPED_CODE
     if result.answer:
         return result.answer
-    if result.exit_code is None or error_code(result) not in ("", ERR_EXIT_CODE):
+    if result.exit_code is None or error_code(result) not in ("", ERR_EXIT_CODE, ERR_FORKED_JOB):
         return ""
     return str(result.exit_code)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from formicary.runner.core import children
 from formicary.runner.core import outcome as outcomes
 from formicary.runner.core.advance import advance, awake, bar, go_on, halt, resume, set_out, unbar
 from formicary.runner.core.approval import overdue, question, voted
@@ -41,6 +42,7 @@ from formicary.runner.core.execution import (
     TaskRun,
     WakeAt,
 )
+from formicary.runner.core.forked import ChildEnded, Forked, Overlong
 from formicary.runner.core.graph import Graph, Node
 from formicary.runner.core.policy import Approved, Overdue, Rejected
 from formicary.runner.core.states import ACTIVE, LEASED, TASK_TRANSITIONS, TERMINAL, State, move
@@ -105,6 +107,8 @@ def outstanding(execution: Execution, plan: Plan, now: float) -> tuple[Order, ..
             orders.append(WakeAt(execution.id, max(run.retry_at, now), RetryDue(run.name)))
         elif run.state in LEASED and stopped(execution, nodes[run.name]):
             orders.append(Stop(run.attempts[-1].id, why_stopped(Course(execution, plan, now, 0), nodes[run.name])))
+        orders += children.outstanding(execution, run, nodes[run.name].task.timeout, now)
+    orders += children.outstanding_of_cancelled(execution)
     if execution.retry_at is not None:
         orders.append(WakeAt(execution.id, max(execution.retry_at, now), RetryDue()))
     elif execution.deadline is not None and execution.resting_since is None:
@@ -133,6 +137,7 @@ def _cancel_asked(course: Course, event: CancelAsked) -> None:
         course.turn(State.READY, retry_at=None, held=None)
     reason = execution.cancel_reason or f"Cancelled by {event.by}" + (f": {event.reason}" if event.reason else ".")
     course.change(cancelled=execution.cancelled + 1, cancel_reason=reason)
+    children.abandon(course)
     halt(course)
     advance(course)
 
@@ -290,4 +295,7 @@ _EVENTS: Final[Mapping[type[Any], Callable[[Course, Any], None]]] = {
     Approved: voted,
     Rejected: voted,
     Overdue: overdue,
+    Forked: children.forked,
+    ChildEnded: children.child_ended,
+    Overlong: children.overlong,
 }

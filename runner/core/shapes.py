@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from formicary.runner.core import cron
 from formicary.runner.core.definition import MAX_NAME, METHODS, METHODS_NOT_YET, Target, Value
+from formicary.runner.core.forked import SPELLINGS
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
 from formicary.runner.core.reader import Reader, Unread
 
@@ -93,6 +94,8 @@ def exit_codes(reader: Reader, node: Node) -> dict[str, Target]:
 
 def method(reader: Reader, node: Node) -> str:
     name = reader.known(reader.scalar(node))
+    if name in SPELLINGS:
+        return SPELLINGS[name]
     if name in METHODS_NOT_YET:
         reader.fail(node, f"Not supported yet: the method `{name}` is not in this version", "use SHELL")
     return reader.choice(node, *sorted(METHODS))

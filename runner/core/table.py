@@ -31,7 +31,7 @@ class Key:
 ABSENT_IF_EMPTY: Final = frozenset(
     {"count", "integer", "number", "duration", "flag", "artifacts", "artifacts_when", "cache_policy", "cron_missed"}
     | {"checkout", "backoff", "method", "allow_failure", "exit_codes", "triggers", "template"}
-    | {"approval_policy", "timeout_action"}
+    | {"approval_policy", "timeout_action", "sub_workflow", "fan_out"}
     | {"hook", "notify", "notify_when", "status", "retention", "secrets", "pull_request_types"}
     | {"concurrency", "resources"}
 )

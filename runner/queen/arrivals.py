@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from formicary.runner.core.definition import NATIVE, JobDefinition
+from formicary.runner.core.definition import NATIVE, QUEENS, JobDefinition
 from formicary.runner.core.errors import ERR_CANCELLED, ERR_DEFINITION, Conflict, DefinitionError
-from formicary.runner.core.execution import CancelAsked
+from formicary.runner.core.execution import CancelAsked, Finished
 from formicary.runner.core.graph import Graph
 from formicary.runner.core.records import JobRequest, Version
 from formicary.runner.core.schedule import Group, Waiting
@@ -62,8 +62,11 @@ class Arrivals:
         self.engine.ring()
 
     def again(self, live: Live) -> None:
-        """A resting execution waits to be admitted for its next attempt."""
-        self.board.queue(self._waiting(live.request, live.plan.definition))
+        """A resting execution waits to be admitted for its next attempt; or to go on after the jobs that it has forked,
+        and what that needs is seen then."""
+        waiting = self._waiting(live.request, live.plan.definition)
+        after_forks = any(isinstance(event, Finished) for event in live.waking)
+        self.board.queue(replace(waiting, needs_ant=False) if after_forks else waiting)
 
     async def _due(self, request_id: int, cancels: bool) -> None:
         if cancels:
@@ -85,7 +88,8 @@ class Arrivals:
             scheduled_at=request.scheduled_at,
             max_concurrency=self.board.places.limit(key, request.max_concurrency),
             tags=needed_tags(job, first) if job and first else frozenset(),
-            methods=frozenset({first.method}) if first else frozenset(),
+            methods=frozenset({first.method}) - QUEENS if first else frozenset(),
+            needs_ant=first is None or first.method not in QUEENS,
             trusted=request.trusted,
             group=group_of(request, job),
             need=Need.of(job.resources) if job else None,

@@ -13,6 +13,7 @@ import anyio
 
 from formicary.runner.core.definition import JobDefinition, TaskDefinition
 from formicary.runner.core.execution import CancelAsked, Event, Execution, Held, Plan
+from formicary.runner.core.forked import FORKS
 from formicary.runner.core.masking import Masker
 from formicary.runner.core.messages import Ant, TaskOrder
 from formicary.runner.core.records import JobRequest, Version
@@ -74,12 +75,17 @@ class Live:
     """Events that may wait for the next one (the script runs): one commit less on the way of a short task."""
     resting: bool = False
     """Between two attempts of the whole job: it takes nobody's place, and is admitted anew when it goes on."""
-    waking: Event | None = None
+    waking: list[Event] = field(default_factory=list)
     """What lets it go on, once it is admitted."""
+    forks: bool = field(init=False)
+    """Whether any of its tasks may wait for forked jobs."""
     holds: Held | None = None
     """What the whole job holds of a shared resource; a job at rest holds nothing."""
     tasks_hold: dict[str, Held] = field(default_factory=dict)
     """What its running tasks hold, by task execution id."""
+
+    def __post_init__(self) -> None:
+        self.forks = any(task.method in FORKS for task in self.plan.definition.tasks)
 
     @property
     def job_key(self) -> JobKey:
@@ -170,6 +176,8 @@ class Board:
         self._lines: dict[Line, dict[int, Waiting]] = {}
         self.needy = 0
         """How many of those that wait need units of a shared resource."""
+        self.antless: set[int] = set()
+        """Those that wait and begin without an ant."""
         self.superseded: dict[int, CancelAsked] = {}
         """Requests on their way to become executions, which a newer one of their group has cancelled meanwhile."""
         self.live: dict[int, Live] = {}
@@ -183,6 +191,8 @@ class Board:
             self.asked[waiting.request_id] = request
         self.needy += (waiting.need is not None) - self._needs(waiting.request_id)
         self.waiting[waiting.request_id] = waiting
+        if not waiting.needs_ant:
+            self.antless.add(waiting.request_id)
         self._lines.setdefault(_line(waiting), {})[waiting.request_id] = waiting
 
     def _needs(self, request_id: int) -> bool:
@@ -191,6 +201,7 @@ class Board:
 
     def unqueue(self, request_id: int) -> Waiting | None:
         self.needy -= self._needs(request_id)
+        self.antless.discard(request_id)
         waiting = self.waiting.pop(request_id, None)
         if waiting is not None:
             line = self._lines[_line(waiting)]

@@ -229,7 +229,7 @@ class Dispatcher:
     def _heads(self) -> tuple[list[Waiting], bool]:
         """The first of those that wait, as many as hands are free, and whether those behind them may start too."""
         free = sum(len(worker.claims) for worker in self.board.workers.values() if not worker.draining)
-        return self.board.heads(free) if free else ([], False)
+        return self.board.heads(max(free, 1)) if free or self.board.antless else ([], False)
 
     def _admissions(self, heads: list[Waiting], more: bool, shares: Shares) -> list[Job]:
         if not heads:
@@ -269,14 +269,14 @@ class Dispatcher:
         """The next attempt of a whole job begins; its tasks are offered as any others."""
         if worker and claim:
             worker.claims.appendleft(claim)
-        event, live.waking = live.waking or RetryDue(), None
+        events, live.waking = live.waking or [RetryDue()], []
         acquired = [Acquired(live.holds)] if live.holds else []
         try:
-            await self.engine.feed(live.execution_id, *acquired, event)
+            await self.engine.feed(live.execution_id, *acquired, *events)
         except Exception as error:
             log.error("execution %d could not go on", live.execution_id, exc_info=error)
             self.board.rest(live, True)
-            self.engine.timers.at(self._now() + AGAIN, partial(self.engine.wake_up, live.execution_id, event))
+            self.engine.timers.at(self._now() + AGAIN, partial(self.engine.wake_up, live.execution_id, *events))
 
     async def _admit(self, waiting: Waiting, place: Place, worker: Worker | None, claim: Hand | None) -> None:
         """Begin its execution; whatever goes wrong costs this request alone (D8)."""

@@ -14,12 +14,14 @@ from typing import Final
 import anyio
 
 from formicary.runner.bus import Bus
+from formicary.runner.core.children import only_waits
 from formicary.runner.core.definition import NATIVE
 from formicary.runner.core.errors import ERR_DEFINITION, DefinitionError
 from formicary.runner.core.execution import (
     AntLost,
     Ask,
     Attempt,
+    DeadlinePassed,
     Ended,
     Event,
     Execution,
@@ -34,9 +36,11 @@ from formicary.runner.core.execution import (
     WakeAt,
     Withdraw,
 )
+from formicary.runner.core.forked import FORKS, CancelChildren, Gather, Mind
 from formicary.runner.core.graph import task_of
 from formicary.runner.core.plan import decide
 from formicary.runner.core.policy import Overdue
+from formicary.runner.core.records import JobRequest
 from formicary.runner.core.schedule import OfferView
 from formicary.runner.core.semaphores import Need
 from formicary.runner.core.states import TERMINAL, State
@@ -81,6 +85,10 @@ class Engine:
     url: str = ""
     queue: Callable[[Live], None] = lambda live: None
     """Puts a resting execution among what waits to be admitted."""
+    carry: Callable[[Live, Execution, Order], None] = lambda live, execution, order: None
+    """Carries out what is about forked jobs."""
+    ended: Callable[[JobRequest, State], None] = lambda request, state: None
+    """A request has ended, and whoever has forked it may wait for that."""
     wake: anyio.Event = field(default_factory=anyio.Event)
     mail: list[tuple[int, Event]] = field(default_factory=list)
     """Events that were met where nobody could wait for the disk; the dispatcher feeds them first."""
@@ -113,13 +121,13 @@ class Engine:
         step = await self.save_or_hold(live, held, change)
         self.obey(live, step)
 
-    async def wake_up(self, execution_id: int, event: Event) -> None:
-        """Feed an event that lets an execution go on; one at rest has to be admitted first."""
+    async def wake_up(self, execution_id: int, *events: Event) -> None:
+        """Feed events that let an execution go on; one at rest has to be admitted first, unless its time is over."""
         live = self.board.live.get(execution_id)
-        if live is None or not live.resting or isinstance(event, Overdue):
-            await self.feed(execution_id, event)
+        if live is None or not live.resting or any(isinstance(event, (DeadlinePassed, Overdue)) for event in events):
+            await self.feed(execution_id, *events)
             return
-        live.waking = event
+        live.waking += events
         self.queue(live)
         self.ring()
 
@@ -180,19 +188,25 @@ class Engine:
     def obey(self, live: Live, step: Step) -> None:
         """After the commit: carry out the orders and tell who watches."""
         execution = step.execution
-        if execution is None or not step.changed:
+        if execution is None:
             return
+        if not step.changed:
+            return self._rest(live, execution)
         for order in step.orders:
             try:
                 self._obey_one(live, execution, order)
             except Exception:  # it is on disk and made again at the next start; the other orders are not to blame
                 log.exception("an order of execution %d could not be carried out: %r", execution.id, order)
-        if execution.id in self.board.live:
-            self.board.rest(live, execution.resting_since is not None)
-            if live.tasks_hold:
-                self.board.let_go_ended(live, execution)
+        self._rest(live, execution)
         self._tell(live, execution)
         self.ring()
+
+    def _rest(self, live: Live, execution: Execution) -> None:
+        """Whether it takes a place from now on; one that only waits for the jobs that it has forked takes none."""
+        if execution.id in self.board.live:
+            self.board.rest(live, execution.resting_since is not None or (live.forks and only_waits(execution)))
+            if live.tasks_hold:
+                self.board.let_go_ended(live, execution)
 
     def _obey_one(self, live: Live, execution: Execution, order: Order) -> None:
         match order:
@@ -204,6 +218,8 @@ class Engine:
                 worker = self.board.holder(order.task_execution_id)
                 if worker:
                     self.bus.stop(worker.ant.ant_id, order.task_execution_id)
+                else:
+                    self.carry(live, execution, order)
             case Ask():
                 self._ask(live, execution, order)
             case WakeAt():
@@ -213,6 +229,8 @@ class Engine:
                 self.logs.delete(order.task_execution_id)
             case Ended():
                 self._ended(live, execution)
+            case Mind() | Gather() | CancelChildren():
+                self.carry(live, execution, order)
 
     def _offer(self, live: Live, execution: Execution, order: Offer) -> None:
         found = execution.attempt(order.task_execution_id)
@@ -223,6 +241,8 @@ class Engine:
             self.post(execution.id, Finished(order.task_execution_id, order.fence, verdict))
             return
         task, request = task_of(live.plan.definition, order.task), live.request
+        if task.method in FORKS:
+            return self.carry(live, execution, order)
         view = OfferView(
             task_execution_id=order.task_execution_id,
             priority=request.priority,
@@ -264,6 +284,7 @@ class Engine:
     def _ended(self, live: Live, execution: Execution) -> None:
         self.board.end(execution.id)
         self.timers.forget(execution.id)
+        self.ended(live.request, execution.state)
         for run in execution.tasks.values():
             for attempt in run.attempts:
                 self.logs.close(attempt.id)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Final
 
 from formicary.runner.core.definition import Combination, JobDefinition, Matrix, Resource, TaskDefinition, Value
@@ -18,7 +19,7 @@ from formicary.runner.core.load import attempt as render_attempt
 from formicary.runner.core.load import constant_plan
 from formicary.runner.core.load import plan as render_job
 from formicary.runner.core.messages import Source, TaskOrder
-from formicary.runner.core.names import Names, environment, names_for, secrets_of
+from formicary.runner.core.names import OUTPUT, Names, environment, names_for, secrets_of
 from formicary.runner.core.records import JobRequest, Version
 from formicary.runner.core.sight import NOTHING, Sight
 from formicary.runner.queen.board import Live
@@ -141,9 +142,18 @@ def make_order(
 
 
 def render_task(
-    live: Live, execution: Execution, run: TaskRun, attempt: Attempt, now: float, url: str, seen: Sight = NOTHING
+    live: Live,
+    execution: Execution,
+    run: TaskRun,
+    attempt: Attempt,
+    now: float,
+    url: str,
+    seen: Sight = NOTHING,
+    more: Mapping[str, Value] = MappingProxyType({}),
+    dirty: frozenset[str] = frozenset(),
 ) -> tuple[TaskDefinition, Names]:
-    """The attempt's own task and the names it was made from. Raises DefinitionError."""
+    """The attempt's own task and the names it was made from. `more` = values that this rendering alone has, those of
+    `dirty` tainted. Raises DefinitionError."""
     written = run.matrix_of or run.name
     own: dict[str, Value] = {"TaskType": written, "TaskRetry": run.failures + run.lost}
     graph = Graph.of(live.plan.definition)
@@ -166,7 +176,7 @@ def render_task(
         matrix=graph.nodes[written].task.matrix,
         combination=combination,
     )
-    names = replace(names, seed=attempt.fence)
+    names = replace(names.under(more, dirty, OUTPUT) if more else names, seed=attempt.fence)
     with _explaining(seen):
         version = live.version
         task = render_attempt(version.text, version.index, names, written, path=version.path, dialect=version.dialect)
@@ -197,7 +207,7 @@ def _names(
         configs=seen.configs,
         withheld=seen.withheld,
         outputs=results.outputs,
-        outputs_tainted=bool(request.tainted),
+        outputs_tainted=bool(request.tainted) or results.tainted,
         task=task,
         matrix=combination.values if combination else None,
         tainted_matrix=matrix.tainted if matrix else (),

@@ -37,6 +37,8 @@ from formicary.runner.queen.desk import QueensDesk
 from formicary.runner.queen.dispatch import Dispatcher
 from formicary.runner.queen.engine import Engine, Step
 from formicary.runner.queen.followers import Followers
+from formicary.runner.queen.forking import Forking
+from formicary.runner.queen.forks import Forks
 from formicary.runner.queen.logs import Logs
 from formicary.runner.queen.registry import Registry
 from formicary.runner.queen.requests import Requests
@@ -105,6 +107,9 @@ class Queen:
         self.told = settings.told
         self._arrivals = Arrivals(self._engine, self._version)
         self._engine.queue = self._arrivals.again
+        forking = Forking(store, sources, self.secrets, self._job, clock, settings.url)
+        self._forks = Forks(self._engine, forking, self.created, self.cancel)
+        self._engine.carry, self._engine.ended = self._forks.carry, self._forks.ended
         self.registry = Registry(store, self._board, self.registered, self._engine.ring)
         self._requests = Requests(store, sources, self._job, settings.told)
         self.job_of = job_finder(store, self.secrets, self._job, settings.url, clock)
@@ -250,6 +255,8 @@ class Queen:
             reason = self._dispatcher.reason(request_id)
             if reason is not None:
                 return reason
+        if self._forks.held_back(request):
+            return "it waits until some of its siblings have ended (max_parallel of the task that forked it)"
         if request.state in TERMINAL:
             return request.error_message or request.reason or f"it has ended: {request.state}"
         execution = self.store.read().execution(request.execution_id) if request.execution_id else None
@@ -331,13 +338,15 @@ class Queen:
                 await self._recover_leased(live, leases)
         for request in reader.waiting():
             with _apart(f"request {request.id}"):
-                await self._arrivals.wait(request, anew=False)
+                if not self._forks.held_back(request):
+                    await self._arrivals.wait(request, anew=False)
+        await self._forks.recover()
 
     async def _recover_leased(self, live: Live, leases: Mapping[str, Lease]) -> None:
         execution = self.store.read().execution(live.execution_id)
         for run in execution.tasks.values() if execution else ():
             attempt = run.last
-            if attempt is None or attempt.state not in LEASED:
+            if attempt is None or attempt.state not in LEASED or attempt.children is not None:
                 continue
             lease = leases.get(attempt.id)
             if lease and lease.ant_id != EMBEDDED:

@@ -9,6 +9,7 @@ from typing import Final
 
 from formicary.runner.core.definition import TaskDefinition, Value
 from formicary.runner.core.execution import Execution, TaskRun
+from formicary.runner.core.forked import Child
 from formicary.runner.core.graph import Graph
 from formicary.runner.core.messages import Input
 from formicary.runner.core.states import TERMINAL
@@ -24,6 +25,8 @@ class Results:
 
     outputs: Mapping[str, Outputs]
     combinations: Mapping[str, Mapping[str, Outputs]]
+    tainted: bool = False
+    """Whether a forked job was given what outsiders can write: what it tells may be theirs."""
 
 
 NO_RESULTS: Final = Results({}, {})
@@ -45,7 +48,13 @@ def results_of(execution: Execution) -> Results:
         elif not run.matrix_of:
             ended.append((_ended_at(run), run.name, _outputs(run)))
     ended.sort(key=lambda one: one[0])
-    return Results({name: found for _, name, found in ended if found}, groups)
+    tainted = any(child.tainted for run in execution.tasks.values() for child in _children(run))
+    return Results({name: found for _, name, found in ended if found}, groups, tainted)
+
+
+def _children(run: TaskRun) -> tuple[Child, ...]:
+    children = run.last.children if run.last else None
+    return children.each if children else ()
 
 
 def _ended_at(run: TaskRun) -> float:
@@ -90,7 +99,8 @@ def inputs_of(execution: Execution, graph: Graph, task: TaskDefinition) -> tuple
 
 def _inputs(run: TaskRun, folder: str) -> Iterator[Input]:
     for artifact in run.last.artifacts if run.last else ():
-        yield Input(task_type=run.name, artifact=artifact, folder=folder)
+        below = "/".join(filter(None, (folder, artifact.folder)))
+        yield Input(task_type=run.name, artifact=artifact, folder=below)
 
 
 def _folder(label: str, taken: set[str]) -> str:

@@ -32,6 +32,7 @@ async def end_unbegun(
     engine.board.unqueue(request.id)
     engine.board.asked.pop(request.id, None)
     engine.board.superseded.pop(request.id, None)
+    engine.ended(request, state)
     engine.changes.publish(Change("request", request.organization_id, request.repository_id, request.id, state=state))
 
 
