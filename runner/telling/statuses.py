@@ -23,6 +23,8 @@ def status_effect(moment: Moment) -> Iterator[Owed]:
     request, job = moment.request, moment.definition
     if request.repository_id is None or not request.commit or (job is not None and not job.status.enabled):
         return
+    if request.parent_id is not None:  # its parent's status says how it went; a commit may have hundreds of these
+        return
     tasks = list(_tasks(moment))
     says_more = _says_more(moment)
     if not says_more and not tasks:
