@@ -35,6 +35,8 @@ COMMANDS: Final = {
     "cancel": Entry("formicary.cli.cancel", "Cancel a request."),
     "pause": Entry("formicary.cli.pause", "Pause a request when what runs has ended."),
     "resume": Entry("formicary.cli.resume", "Let a paused request go on."),
+    "approve": Entry("formicary.cli.approve", "Approve or reject a task that waits for people."),
+    "audits": Entry("formicary.cli.audits", "Who did what, and when."),
     "repos": Entry("formicary.cli.repos", "What is watched, how it is synced, what is wrong."),
     "hook": Entry("formicary.cli.hook", "Let git tell the server of every commit."),
     "deliveries": Entry("formicary.cli.deliveries", "What hooks delivered, what came of it, and once more."),

@@ -27,6 +27,7 @@ from anyio.abc import TaskGroup
 from formicary.cli import complete
 from formicary.cli.house import House, open_house
 from formicary.cli.params import PARAM, params_of
+from formicary.cli.runasks import Asking, by_whoever_runs_it
 from formicary.cli.runsecrets import asked_for, of_data_folder
 from formicary.cli.settings import Settings, read_settings
 from formicary.cli.validate import dialect_option
@@ -148,8 +149,10 @@ async def run(settings: Settings, local: Local) -> JobRequest:
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     runs.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runs, prefix="run-") as state, own_work(settings, Path(state).name) as own:
-        reshape = only(local.task) if local.task else lambda plan: plan
-        async with open_house(own, state=Path(state), reshape=reshape, given=local.secrets) as house:
+        alone = only(local.task) if local.task else lambda plan: plan
+        async with open_house(
+            own, state=Path(state), reshape=lambda plan: by_whoever_runs_it(alone(plan)), given=local.secrets
+        ) as house:
             await house.start()
             ended = await _run(house, local)
             await _forget_artifacts(house)
@@ -177,12 +180,14 @@ async def _run(house: House, local: Local) -> JobRequest:
         request = await _ask(house, local)
         async with anyio.create_task_group() as group:
             group.start_soon(_cancel_on_signal, house, request.id, group)
+            asking = Asking(house, group)
             while True:
                 request = house.store.read().request(request.id) or request
                 watcher.show(request)
                 if request.state in TERMINAL:
                     group.cancel_scope.cancel()
                     break
+                asking.look(request)
                 waits = request.state is State.PENDING and not told
                 with anyio.move_on_after(PATIENCE if waits else None) as scope:
                     await news.next()

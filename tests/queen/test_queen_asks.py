@@ -172,3 +172,13 @@ async def test_what_its_except_says_asks_nobody(hive, repo):
         await ant.work(await ant.claim())
         assert (await hive.ended(request.id)).state is State.COMPLETED
     assert hive.execution(request.id).tasks["ok"].state is State.SKIPPED
+
+
+async def test_nobody_is_needed_to_ask(hive, repo):
+    """A MANUAL task needs no ant, not even at the beginning."""
+    repo.commit({".formicary/ci.yml": "job_type: ci\nmethod: MANUAL\n"})
+    await hive.watch(repo)
+    request = await hive.submit()
+    await hive.until(lambda: hive.request(request.id).state is ASKED)
+    await hive.queen.vote(request.id, ballot())
+    assert (await hive.ended(request.id)).state is State.COMPLETED
