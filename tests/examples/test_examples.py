@@ -60,6 +60,16 @@ WAYS = [
         hides=("hunter2hunter2", "uhagre2uhagre2"),
     ),
     Way("templates", shows=("with Python 3.11", "with Python 3.12", "with Python 3.13", "all 3 are fine")),
+    Way(
+        "matrix",
+        shows=(
+            "testing with Python 3.11 on linux",
+            "✓ test (python=3.12, os=macos)",
+            "| 3.13 on linux is fine",
+        ),
+        hides=("Python 3.11 on macos",),
+    ),
+    Way("when", shows=("· publish: Its `when` is for the event `push`, and this is `run`.", "| all is done")),
     Way("concurrency", shows=("building the preview of main",)),
     Way("resources", shows=("this needs no database", "migrating the database at nowhere")),
     Way("completed", shows=("after nobody",)),
