@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +29,7 @@ class Report:
     files: int = 0
     jobs: int = 0
     found: list[tuple[Problem, str | None]] = field(default_factory=list)
+    fragments: dict[Path, dict[str, str]] = field(default_factory=dict)
 
     @property
     def errors(self) -> int:
@@ -38,6 +38,12 @@ class Report:
     @property
     def warnings(self) -> int:
         return len(self.found) - self.errors
+
+    def including(self, base: Path) -> dict[str, str]:
+        """The fragments of a folder, read once."""
+        if base not in self.fragments:
+            self.fragments[base] = fragments_at(base)
+        return self.fragments[base]
 
     def add(self, problem: Problem, job_type: str | None) -> None:
         """What is wrong in a fragment, each that includes it would tell."""
@@ -129,7 +135,7 @@ def check(paths: Sequence[str], dialect: Dialect = NATIVE) -> Report:
             elif is_fragment(name, base):
                 _check_fragment(report, text, name, base, dialect)
             else:
-                _check_file(report, load(text, path=name, dialect=dialect, fragments=fragments_at(base)), first)
+                _check_file(report, load(text, path=name, dialect=dialect, fragments=report.including(base)), first)
     return report
 
 
@@ -146,7 +152,6 @@ def is_fragment(name: str, base: Path) -> bool:
     return base.name == FOLDER and Path(name).absolute().is_relative_to(base / fragments.FOLDER)
 
 
-@cache
 def fragments_at(base: Path) -> dict[str, str]:
     """What files of this folder may include."""
     found = {}

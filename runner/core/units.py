@@ -150,8 +150,8 @@ def _with_fragments(own: Compiled, texts: Mapping[str, str], known: dict[tuple[s
     if not wanted:
         return own
     if (tag := own.region(wanted[0].offset, wanted[0].offset + 1)) is not None:
-        fault = Fault(tag, "`include` may not hold a template", "it is read before anything is rendered")
-        return replace(own, template=None, faults=[*own.faults, fault])
+        told = Fault(tag, "`include` may not hold a template", "it is read before anything is rendered")
+        return replace(own, template=None, faults=[*own.faults, told])
     lost = [one for one in wanted if one.path not in texts]
     if lost:
         faults = [Fault(one.offset, f"There is no fragment `{one.path}`", _not_there(texts)) for one in lost]
