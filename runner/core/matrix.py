@@ -113,7 +113,7 @@ def _items(reader: Reader, node: Node, said: _Said) -> list[Any]:
     if reader.lenient and any(scalar.token and reader.unknown(scalar) for scalar in _scalars(node)):
         said.open = True
         return []
-    value: Value = reader.collection(node)
+    value: Value = reader.single(node, quoted=True) if isinstance(node, Scalar) else None
     if value is None:
         value = reader.value(node)
     if isinstance(value, str) and isinstance(node, Scalar) and node.token:

@@ -93,8 +93,8 @@ shell | list | the shell and its first arguments, such as `[bash, -o, pipefail]`
 working_dir | path | below the workspace; all relative paths start there | "server"
 needs | list of tasks | starts after these | ["build"]
 dependencies | list of tasks | starts after these, with their artifacts in place | ["build"]
-matrix | name → list of values | one run for each combination of the values | {"python": ["3.11", "3.12"]}
-when | `{branch, event, path}` | else the task is SKIPPED, which counts as completed | {"branch": "main"}
+matrix | [name → list of values](#matrix) | one run for each combination of the values | {"python": ["3.11", "3.12"]}
+when | [`{branch, event, path}`](#when) | else the task is SKIPPED, which counts as completed | {"branch": "main"}
 approval_policy | a mapping | who may approve a task of the method MANUAL, and until when | {"min_approvals": 2}
 fork_job_type | text | which job a task of the method FORK_JOB forks | "encode"
 await_forked_tasks | list of tasks | for whose forked jobs a task of the method AWAIT_FORKED_JOB waits | ["encode"]

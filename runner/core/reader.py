@@ -296,7 +296,7 @@ class Reader:
 
     def _items(self, item: Node) -> list[str]:
         scalar = self.scalar(item)
-        value = self._single(scalar)
+        value = self.single(scalar)
         if isinstance(value, list):
             return [self._checked(text_of(entry), scalar) for entry in value if entry is not None]
         return [self.string(item)]
@@ -307,23 +307,14 @@ class Reader:
             return self._unsafe(token)
         return text
 
-    def _single(self, node: Scalar) -> Any:
-        """The list or mapping that a plain scalar of one token stands for; None otherwise."""
-        if node.token and node.plain and (found := TOKEN.fullmatch(node.text)):
+    def single(self, node: Scalar, *, quoted: bool = False) -> Any:
+        """The list or mapping that a plain scalar (or a quoted one too) of one token stands for; None otherwise."""
+        if node.token and (node.plain or quoted) and (found := TOKEN.fullmatch(node.text)):
             token = self.tokens[int(found[1])]
             if isinstance(token.value, (list, dict)):
                 self._look(token)
                 return token.value
         return None
-
-    def collection(self, node: Node) -> list[Any] | dict[str, Any] | None:
-        """The list or mapping that one token alone stands for, quoted or not; None otherwise."""
-        found = TOKEN.fullmatch(node.text) if isinstance(node, Scalar) else None
-        token = self.tokens[int(found[1])] if found else None
-        if token is None or not isinstance(token.value, (list, dict)):
-            return None
-        self._look(token)
-        return token.value
 
     def boolean(self, node: Node) -> bool:
         text = self.known(self.scalar(node, "true or false"))
@@ -378,7 +369,7 @@ class Reader:
             return {name: self.value(value) for name, _, value in self.pairs(node)}
         if not node.token:
             return _typed(node.text) if node.plain else node.text
-        single = self._single(node)
+        single = self.single(node)
         if single is not None:
             return single  # type: ignore[no-any-return]  # names hold plain data only
         text = self.text(node)
