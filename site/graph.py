@@ -55,8 +55,8 @@ def edges_of(definition: JobDefinition) -> list[Edge]:
         for need in (*task.needs, *task.dependencies):
             found.setdefault((need, task.task_type), Edge(need, task.task_type))
         targets = [("then", "", task.on_completed), ("fail", "failed", task.on_failed)]
-        for code, target in task.on_exit_code.items():
-            targets.append(("then", code.lower() if code.isalpha() else f"exit {code}", target))
+        for code, chosen in task.on_exit_code.items():
+            targets.append(("then", code.lower() if code.isalpha() else f"exit {code}", chosen))
         for kind, label, target in targets:
             if target is not None:
                 found.setdefault((task.task_type, target.name), Edge(task.task_type, target.name, kind, label))

@@ -136,7 +136,8 @@ def _unfinished(state: State, execution: Execution | None, why: str) -> str:
 
 
 def _asks(execution: Execution | None) -> str:
-    asked = [run.name for run in execution.tasks.values() if run.state is State.MANUAL_APPROVAL_REQUIRED]
+    runs = execution.tasks.values() if execution else ()
+    asked = [run.name for run in runs if run.state is State.MANUAL_APPROVAL_REQUIRED]
     names = ", ".join(f"`{name}`" for name in asked)
     return f"waits for an approval of {names}" if names else "waits for an approval"
 
