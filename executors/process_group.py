@@ -75,6 +75,10 @@ class Hand:
         """The helper's own process id."""
         return self._process.pid
 
+    def fileno(self) -> int:
+        """Readable when the hand has something to say, or is gone; -1 once it was given up."""
+        return self._sock.fileno()
+
     @property
     def busy(self) -> bool:
         """A tree was started and its end was not read yet."""

@@ -148,20 +148,12 @@ async def _lent(hands: Hands, grace: float) -> AsyncIterator[Hand]:
 
 async def _follow(hand: Hand, pipe: Pipe, announcer: Announcer) -> Ended:
     """Pass on the output until the tree has ended and, unless a stranger holds it, the pipe too. Raises HandLost."""
-    drained = anyio.Event()
-
-    async def pump() -> None:
-        await pipe.pump(announcer.feed)
-        drained.set()
-
-    async def end() -> Ended:
-        try:
-            return await hand.ended()
-        finally:
-            with anyio.move_on_after(DRAIN_BOUND):
-                await drained.wait()
-
-    return await shapes.watch_while(pump, end)
+    await pipe.pump(announcer.feed, beside=hand.fileno())
+    try:
+        return await hand.ended()
+    finally:
+        with anyio.move_on_after(DRAIN_BOUND):
+            await pipe.pump(announcer.feed)
 
 
 def _write_script(path: Path, data: bytes, uid: int | None, gid: int | None) -> None:
