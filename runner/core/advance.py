@@ -26,7 +26,6 @@ from formicary.runner.core.execution import (
     DeadlinePassed,
     Ended,
     Offer,
-    Result,
     RetryDue,
     Stop,
     TaskRun,
@@ -288,9 +287,7 @@ def _start_always(course: Course) -> None:
     if not waiting:
         return
     to_come = sum(
-        nodes[name].bit
-        for name in course.graph.order
-        if live(tasks[name]) or asks(tasks[name]) or name in waiting
+        nodes[name].bit for name in course.graph.order if live(tasks[name]) or asks(tasks[name]) or name in waiting
     )
     for name in waiting:
         run, node = tasks[name], nodes[name]

@@ -138,9 +138,7 @@ class Course:
     def _ask(self, run: TaskRun, number: int) -> None:
         fence, state = self.next_number, State.MANUAL_APPROVAL_REQUIRED
         self.next_number = fence + 1
-        attempt = Attempt(
-            id=f"{self.execution.id}-{fence}", number=number, fence=fence, state=state, ready_at=self.now
-        )
+        attempt = Attempt(id=f"{self.execution.id}-{fence}", number=number, fence=fence, state=state, ready_at=self.now)
         self.put(run, state, attempts=(*run.attempts, attempt), retry_at=None, reason="")
         self.orders.append(Ask(self.execution.id, run.name, attempt.id, fence))
         for what, at in dues(self.graph.nodes[run.name].task, attempt):

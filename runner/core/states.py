@@ -65,9 +65,7 @@ JOB_TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
         {_S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED, _S.PENDING, _S.PAUSED, _S.MANUAL_APPROVAL_REQUIRED}
     ),
     _S.PAUSED: frozenset({_S.PENDING, _S.READY, _S.CANCELLED, _S.FAILED}),
-    _S.MANUAL_APPROVAL_REQUIRED: frozenset(
-        {_S.PENDING, _S.READY, _S.EXECUTING, _S.PAUSED, _S.FAILED, _S.CANCELLED}
-    ),
+    _S.MANUAL_APPROVAL_REQUIRED: frozenset({_S.PENDING, _S.READY, _S.EXECUTING, _S.PAUSED, _S.FAILED, _S.CANCELLED}),
     _S.COMPLETED: frozenset(),
     _S.FAILED: frozenset(),
     _S.SKIPPED: frozenset(),

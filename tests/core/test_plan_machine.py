@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from jobs import REPEATING, RESULTS, definitions
 from matrices import check_matrices
+from voting import Voting
 
 from formicary.runner.core.advance import NO_COMBINATION
 from formicary.runner.core.execution import (
     AntLost,
+    Ask,
     Begin,
     CancelAsked,
     Claimed,
@@ -36,6 +38,7 @@ from formicary.runner.core.execution import (
 )
 from formicary.runner.core.graph import check, task_of
 from formicary.runner.core.plan import begin, decide, outstanding
+from formicary.runner.core.policy import Approved, Overdue, Rejected
 from formicary.runner.core.states import ACTIVE, JOB_TRANSITIONS, LEASED, TASK_TRANSITIONS, TERMINAL, State
 
 SEED = 11
@@ -47,7 +50,7 @@ def reachable(table, now, then, moves):
     return moves > 0 and any(reachable(table, middle, then, moves - 1) for middle in table[now])
 
 
-class Execute(RuleBasedStateMachine):
+class Execute(Voting, RuleBasedStateMachine):
     @initialize(definition=definitions())
     def start(self, definition):
         assert check(definition) == []
@@ -56,7 +59,7 @@ class Execute(RuleBasedStateMachine):
         self.execution = begin(5, 2, self.plan, self.now)
         self.log, self.ended = [], 0
         # the orders that have been given and not been carried out
-        self.offers, self.stops, self.wakes, self.forgotten = {}, set(), [], set()
+        self.offers, self.asked, self.stops, self.wakes, self.forgotten = {}, set(), set(), [], set()
         self.send(Begin())
 
     # -- what may happen ----------------------------------------------------------------------------------------------
@@ -138,12 +141,14 @@ class Execute(RuleBasedStateMachine):
         event = data.draw(st.sampled_from(self.log))[0]
         if isinstance(event, CancelAsked | Begin | PauseAsked | ResumeAsked):
             return
-        if isinstance(event, RetryDue | DeadlinePassed):
+        if isinstance(event, Approved | Rejected):
+            return self.vote_again(event)
+        if isinstance(event, RetryDue | DeadlinePassed | Overdue):
             self.send(event)  # twice or too early; it may be due again, too
             return
         fence += event.fence
         event = replace(event, fence=fence)
-        newest = {(one.id, one.fence) for one in self.attempts(*ACTIVE)}
+        newest = {(one.id, one.fence) for one in self.attempts(*ACTIVE, State.MANUAL_APPROVAL_REQUIRED)}
         before = self.execution
         if (event.task_execution_id, fence) not in newest:
             assert self.send(event) == ()
@@ -174,6 +179,9 @@ class Execute(RuleBasedStateMachine):
                 case Offer():
                     assert order.task_execution_id not in self.offers, "offered twice"
                     self.offers[order.task_execution_id] = order
+                case Ask():
+                    assert order.task_execution_id not in self.asked, "asked twice"
+                    self.asked.add(order.task_execution_id)
                 case Withdraw():
                     del self.offers[order.task_execution_id]
                 case Stop():
@@ -191,6 +199,7 @@ class Execute(RuleBasedStateMachine):
         leased = {one.id for one in self.attempts(*LEASED)}
         self.offers = {key: order for key, order in self.offers.items() if key in ready}
         self.stops &= leased
+        self.asked &= {one.id for one in self.attempts(State.MANUAL_APPROVAL_REQUIRED)}
 
     def check_changes(self, before):
         assert reachable(JOB_TRANSITIONS, before.state, self.execution.state, 2)
@@ -215,6 +224,7 @@ class Execute(RuleBasedStateMachine):
                 continue  # see check_matrices
             running = [one for one in run.attempts if one.state in ACTIVE]
             assert len(running) == (run.state in ACTIVE), "twice at once"
+            self.check_votes(run)
             assert not running or (running[0] is run.attempts[-1] and running[0].state is run.state)
             assert run.retry_at is None or run.state is State.PENDING
             numbers = [one.number for one in run.attempts]
@@ -241,7 +251,7 @@ class Execute(RuleBasedStateMachine):
         """Nothing starts before what it needs, unchosen, or after it should have stopped."""
         execution, targets = self.execution, self.targets()
         for offer in orders:
-            if not isinstance(offer, Offer):
+            if not isinstance(offer, Offer | Ask):
                 continue
             begun = [one for one in execution.tasks[offer.task].attempts if one.id == offer.task_execution_id]
             if not begun or begun[0].state in TERMINAL:
@@ -285,13 +295,16 @@ class Execute(RuleBasedStateMachine):
         orders = outstanding(self.execution, self.plan, 0.0)
         assert {one.task_execution_id: one for one in orders if isinstance(one, Offer)} == self.offers
         assert {one.task_execution_id for one in orders if isinstance(one, Stop)} == self.stops
+        assert {one.task_execution_id for one in orders if isinstance(one, Ask)} == self.asked
         wakes = [one for one in orders if isinstance(one, WakeAt)]
         assert all(one in self.wakes for one in wakes)
         rests = self.execution.resting_since is not None
         assert orders or self.attempts(*ACTIVE) or (rests and self.execution.rest == "PAUSE"), (
             "nothing will ever happen"
         )
-        assert rests == (self.execution.state in (State.PENDING, State.PAUSED))
+        assert rests == (self.execution.state in (State.PENDING, State.PAUSED, State.MANUAL_APPROVAL_REQUIRED))
+        waits = self.asked and not (self.attempts(*ACTIVE) or [one for one in wakes if isinstance(one.event, RetryDue)])
+        assert (self.execution.state is State.MANUAL_APPROVAL_REQUIRED) == bool(waits)
         if rests:
             assert not self.attempts(*ACTIVE), "something runs while the job rests"
 
@@ -346,6 +359,8 @@ class Execute(RuleBasedStateMachine):
             active = self.attempts(*ACTIVE)
             if not active and self.execution.state is State.PAUSED:
                 self.send(ResumeAsked("ann"))
+            elif not active and self.execution.state is State.MANUAL_APPROVAL_REQUIRED:
+                self.approve_one()
             elif not active:
                 self.wake()
             elif active[0].state is State.READY:
