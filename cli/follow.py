@@ -69,8 +69,6 @@ class Follower:
         tasks = sorted(await self._tasks(), key=lambda task: bool(task.get("combinations")))  # it ends after them
         self.show.tasks([task["task_type"] for task in tasks])
         changed = False
-        if any(task.get("matrix_of") == self.only for task in tasks):
-            self.show.prefix = True
         for task in tasks:
             if self.only and self.only not in (task["task_type"], task.get("matrix_of")):
                 continue

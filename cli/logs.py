@@ -131,7 +131,7 @@ def command(
         raise click.UsageError("--raw shows the bytes alone; leave --timestamps away")
     if following and not raw and attempt is None:
         api.get(f"{REQUESTS}/{request_id}")
-        ended = anyio.run(follow, api.connection, request_id, task, Lines(prefix=not task, stamps=timestamps))
+        ended = anyio.run(follow, api.connection, request_id, task, Lines(not task, timestamps, task or ""))
         if not task:
             click.echo(result_line(ended), err=True)
         return

@@ -21,11 +21,13 @@ _SIGNS: Final = {"cmd": "$ ", "sys": "· "}
 class Lines:
     """Whole lines only: those of several tasks come between each other, and never within one another.
 
-    With `prefix` each line says whose it is, with `stamps` when it was written.
+    With `prefix` each line says whose it is, and so do those of others than `only` (the combinations of its matrix);
+    with `stamps` each says when it was written.
     """
 
     prefix: bool = False
     stamps: bool = False
+    only: str = ""
     _widest: int = 0
     _rest: dict[str, tuple[float, str]] = field(default_factory=dict)
     _lines: list[str] = field(default_factory=list)
@@ -69,7 +71,7 @@ class Lines:
 
     def _line(self, task: str, at: float, text: str) -> None:
         stamp = click.style(f"{stamped(at)} ", dim=True) if self.stamps else ""
-        whose = f"{task:<{self._widest}} | " if self.prefix else ""
+        whose = f"{task:<{self._widest}} | " if self.prefix or (self.only and task != self.only) else ""
         end = "\x1b[0m" if "\x1b[" in text else ""  # a colour that is left on is not the next line's
         self._lines += [stamp + whose + line + end for line in text.split("\n")]
 

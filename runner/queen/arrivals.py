@@ -77,6 +77,8 @@ class Arrivals:
         """What `admit` needs to know of it: its first tasks' tags and methods, as far as they are known by now."""
         roots = Graph.of(job).roots if job else ()
         first = job.task(roots[0]) if job and roots else None
+        if first and first.matrix:  # which tags a combination needs is known when it is planned
+            first = first.model_copy(update={"tags": ()})
         key = job_key(request)
         return Waiting(
             request_id=request.id,

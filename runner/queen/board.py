@@ -38,7 +38,7 @@ def platform_tags(platform: str) -> frozenset[str]:
 
 def needed_tags(job: JobDefinition, task: TaskDefinition) -> frozenset[str]:
     """The tags of the task, and the platform of its job as one more."""
-    own = frozenset(task.tags)
+    own = frozenset(filter(None, task.tags))
     return own | {f"platform {job.platform}"} if job.platform else own
 
 
