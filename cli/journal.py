@@ -15,7 +15,7 @@ _FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
 class Dated(logging.Formatter):
     """The time is in UTC, as everything else on disk."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self, form: str) -> None:
         super().__init__(form, "%Y-%m-%dT%H:%M:%SZ")

@@ -64,7 +64,8 @@ def set_(
     The value is asked for twice; or it is what is piped in, without the last line's end; or the file as it is. It is
     sealed with the server's master key and never shown again.
 
-    With --credential the name is token, username, deploy_key or webhook_secret.
+    With --credential the name is token, username, deploy_key or webhook_secret; of these the last line's end is left
+    out of a file too, but for deploy_key.
 
     \b
     Examples:
@@ -81,7 +82,7 @@ def set_(
         "job": job,
         "branches": branches,
         "events": events,
-        "value": value_of(name, file),
+        "value": value_of(name, file, a_line=credential and name != "deploy_key"),
     }
     answer = api.call("POST", PATH, json=body)
     stored: Json = answer.json()
@@ -108,8 +109,9 @@ def _heard_by_nobody(api: Api) -> None:
         click.echo(f"warning: {api.connection.url} is not HTTPS; the value can be read on its way", err=True)
 
 
-def value_of(name: str, file: Path | None) -> str:
-    """The value that is typed, piped in, or in the file. Raises SetupError for what is no text."""
+def value_of(name: str, file: Path | None, *, a_line: bool = False) -> str:
+    """The value that is typed, piped in, or in the file; `a_line`: the end of a file's line is none of it.
+    Raises SetupError for what is no text."""
     if file is None and sys.stdin.isatty():
         typed: str = click.prompt(f"value of {name}", hide_input=True, confirmation_prompt=True, err=True)
         return typed
@@ -122,7 +124,7 @@ def value_of(name: str, file: Path | None) -> str:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise SetupError("the value is no text in UTF-8; store it as base64") from error
-    return text if file else text.removesuffix("\n").removesuffix("\r")
+    return text if file and not a_line else text.removesuffix("\n").removesuffix("\r")
 
 
 @command.command("list")

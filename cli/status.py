@@ -39,7 +39,8 @@ def overview(api: Api) -> Json:
 def details(api: Api, request_id: int) -> Json:
     request = api.get(f"{REQUESTS}/{request_id}")
     why = api.get(f"{REQUESTS}/{request_id}/why")["why"]
-    return {"request": request, "tasks": api.tasks(request_id), "why": why}
+    children = api.get(f"{REQUESTS}/{request_id}/children")["children"]
+    return {"request": request, "tasks": api.tasks(request_id), "why": why, "children": children}
 
 
 def _overview_lines(found: Json) -> Iterator[str]:
@@ -91,6 +92,10 @@ def _details_lines(found: Json) -> Iterator[str]:
     if rows:
         yield ""
         yield table(rows, ("  state", "took", "attempts", "task", "said"))
+    if found["children"]:
+        yield ""
+        yield click.style("forked", bold=True)
+        yield table([(*_head(one), one_line(one["error_message"] or one["reason"])) for one in found["children"]])
     warnings = [(task, text) for task in found["tasks"] for one in task["attempts"] for text in one["warnings"]]
     for task, text in warnings:
         yield click.style(f"  warning: {task['task_type']}: {one_line(text)}", fg=COLOURS["SKIPPED"])
@@ -100,6 +105,7 @@ def _facts(request: Json) -> list[tuple[str, str]]:
     params = ", ".join(f"{name}={one_line(str(value))}" for name, value in request["params"].items() if _own(name))
     return [
         ("  asked for", f"{age(request['created_at'])} ({_cause(request)})"),
+        ("  forked by", str(request["parent_id"] or "")),
         ("  ref", _ref(request)),
         ("  params", params),
         ("  took", took(request["started_at"], request["ended_at"])),

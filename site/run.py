@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
@@ -26,6 +26,7 @@ from formicary.site.views import (
     GraphView,
     LogView,
     ParamRow,
+    RequestRow,
     RequestView,
     TaskRow,
     Walk,
@@ -73,7 +74,14 @@ def request(source: Source, request_id: int) -> RequestView:
         asked=() if source.outside else asked(execution, definition),
         commit=found.commit,
         digest=_digest(source, found),
+        parent=next(_rows(source, [found.parent_id] if found.parent_id is not None else []), None),
+        children=tuple(_rows(source, [one.id for one in source.reader.children(found.id)])),
     )
+
+
+def _rows(source: Source, ids: Sequence[int]) -> Iterator[RequestRow]:
+    """Of those that the caller may see."""
+    yield from (source.row(one) for one in map(source.request, ids) if one is not None)
 
 
 def log(source: Source, task_execution_id: str) -> LogView:

@@ -295,6 +295,9 @@ class RequestView:
     """In full."""
     digest: str = ""
     """Of the definition that it follows, as far as anybody is asked about it."""
+    parent: RequestRow | None = None
+    children: tuple[RequestRow, ...] = ()
+    """The forked jobs, as far as the reader may see them."""
 
     @property
     def title(self) -> str:

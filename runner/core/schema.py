@@ -15,9 +15,10 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from formicary.runner.core import approving, keys, matrix, outward, shared
+from formicary.runner.core import approving, forking, keys, matrix, outward, shared
 from formicary.runner.core import definition as model
 from formicary.runner.core.document import FULL, SHORT
+from formicary.runner.core.forked import FanOut, SubWorkflow
 from formicary.runner.core.language.fragments import FOLDER
 from formicary.runner.core.meanings import MEANINGS, Meaning, plain
 from formicary.runner.core.outcome import span
@@ -61,6 +62,8 @@ TABLES: Final[Mapping[str, Described]] = {
     "ARTIFACTS": Described(keys.ARTIFACTS, model.Artifacts),
     "CACHE": Described(keys.CACHE, model.Cache, ("paths",)),
     "APPROVAL": Described(approving.APPROVAL, ApprovalPolicy),
+    "SUB_WORKFLOW": Described(forking.SUB_WORKFLOW, SubWorkflow),
+    "FAN_OUT": Described(forking.FAN_OUT, FanOut, ("source", "item_var")),
     "CHECKOUT": Described(keys.CHECKOUT, model.Checkout),
     "HOOK": Described(outward.HOOK, model.Hook, ("url",)),
     "CHANNEL": Described(outward.CHANNEL, model.Notify, ("recipients",)),
@@ -81,6 +84,8 @@ _NESTED: Final = {
     "extract_config": "EXTRACT",
     "when_filter": "WHEN",
     "approval_policy": "APPROVAL",
+    "sub_workflow": "SUB_WORKFLOW",
+    "fan_out": "FAN_OUT",
 }
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "template": model.DIALECTS,
@@ -265,7 +270,7 @@ class _Schemas:
 
     def _pull_request_types(self, static: bool) -> Schema:
         words = {"enum": [*get_args(model.PullRequestType)]}
-        return {"anyOf": [words, {"type": "array", "minItems": 1, "items": words}]}
+        return {"anyOf": [words, {**self.listed("pull_request_type", words), "minItems": 1}]}
 
     def _checkout(self, static: bool) -> Schema:
         return {"anyOf": [self._flag(static), self.nested("CHECKOUT")]}
@@ -291,7 +296,10 @@ class _Schemas:
         return {"anyOf": [one, {"type": "array", "items": one}, {"type": "null"}]}
 
     def _tasks(self, static: bool) -> Schema:
-        return {**self.listed("task", self.nested("TASK")), "contains": {"type": ["object", "array"]}}
+        return {
+            **self.listed("task", self.nested("TASK")),
+            "contains": {"anyOf": [{"type": "object"}, {"type": "array", "minItems": 1}]},
+        }
 
 
 def partial_either(static: bool, *schemas: Schema) -> Callable[[], Schema]:

@@ -3,6 +3,7 @@ own retries and pauses are off, because the outbox's are the ones that count."""
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -173,9 +174,17 @@ def _host(repository: Repository) -> str:
     return urlsplit(api_of(repository)).netloc.rpartition("@")[2]
 
 
+def _quiet() -> None:
+    """PyGithub writes on the standard error by itself, and more than is worth reading; the journal is ours."""
+    logger = logging.getLogger("github")
+    logger.handlers.clear()
+    logger.setLevel(logging.WARNING)
+
+
 def _connect(base_url: str, token: str) -> Github:
     from github import Auth, Github
 
+    _quiet()
     return Github(
         auth=Auth.Token(token),
         base_url=base_url,

@@ -71,7 +71,9 @@ def as_html(notice: Notice) -> str:
         parts.append(f"<p>{escape(heading)}:</p><ul>{items}</ul>")
     if notice.excerpt:
         parts.append(f"<p>{escape(one_line(notice.excerpt_of))}:</p>")
-        parts.append(f'<pre style="{_STYLE}background:#f6f8fa;padding:8px">{escape(notice.excerpt)}</pre>')
+        parts.append(
+            f'<pre style="{_STYLE}background:#f6f8fa;padding:8px;overflow-x:auto">{escape(notice.excerpt)}</pre>'
+        )
     if notice.link:
         parts.append(f'<p><a href="{escape(notice.link)}">{escape(notice.link)}</a></p>')
     return "\n".join(parts)

@@ -1,6 +1,6 @@
 """From a FORK_JOB task to the requests that it makes: which definition, at which commit, with which parameters.
 
-A child is trusted only if its parent is, of the same event, and what is tainted stays so (T3, T6). Blocking: git is read.
+A child is trusted only if its parent is, of the same event, and what is tainted stays so (T3, T6). Blocking.
 """
 
 from __future__ import annotations
@@ -260,9 +260,7 @@ class Forking:
 
 def _same_place(request: JobRequest, job: JobDefinition, loaded: Loaded | None, version_id: int) -> Found:
     git = {name: value for name, value in request.params.items() if name in NO_GIT}
-    return Found(
-        job, loaded, version_id, request.repository_id, request.ref, request.commit, request.source_path, git
-    )
+    return Found(job, loaded, version_id, request.repository_id, request.ref, request.commit, request.source_path, git)
 
 
 def _in_tree(tree: Path, dialect: Any, job_type: str) -> Loaded | None:

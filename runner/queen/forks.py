@@ -152,9 +152,9 @@ class Forks:
         execution = self.engine.store.read().execution(execution_id) if execution_id is not None else None
         for run in execution.tasks.values() if execution else ():
             attempt = run.last
-            if run.state is State.EXECUTING and attempt and attempt.children and execution:
-                if request.id in attempt.children.left:
-                    self.engine.post(execution.id, ChildEnded(attempt.id, request.id, state))
+            children = attempt.children if attempt and run.state is State.EXECUTING else None
+            if execution and attempt and children and request.id in children.left:
+                self.engine.post(execution.id, ChildEnded(attempt.id, request.id, state))
 
     async def _gather(self, live: Live, order: Gather) -> None:
         """All have ended. The job may have given its place free meanwhile: then it waits for one."""

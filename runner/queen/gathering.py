@@ -12,7 +12,6 @@ from formicary.runner.core.definition import JobDefinition, TaskDefinition, Valu
 from formicary.runner.core.errors import ERR_FORKED_JOB
 from formicary.runner.core.execution import ArtifactRef, Attempt, Execution, Plan, Result
 from formicary.runner.core.forked import Child, SubWorkflow
-from formicary.runner.core.records import JobRequest
 from formicary.runner.core.states import SUCCESS, State
 from formicary.runner.queen.results import results_of
 from formicary.runner.store import Reader, Store
@@ -120,7 +119,9 @@ def _sub_of(definition: JobDefinition, task: TaskDefinition, child: Child) -> Su
     """The task's own `sub_workflow`; else that of the task that has forked the child."""
     if task.sub_workflow is not None or not task.await_forked_tasks:
         return task.sub_workflow
-    name = next((one for one in task.await_forked_tasks if child.label == one or child.label.startswith(f"{one} (")), "")
+    name = next(
+        (one for one in task.await_forked_tasks if child.label == one or child.label.startswith(f"{one} (")), ""
+    )
     return next((one.sub_workflow for one in definition.tasks if one.task_type == name), None)
 
 
@@ -141,9 +142,7 @@ def _of_forks(ends: Sequence[End], renamed: Sequence[Mapping[str, Value]]) -> di
     return outputs
 
 
-def _of_items(
-    task: TaskDefinition, ends: Sequence[End], renamed: Sequence[Mapping[str, Value]]
-) -> dict[str, Value]:
+def _of_items(task: TaskDefinition, ends: Sequence[End], renamed: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
     """Each output as a list, in the order of the items; and, as the Go original has them, `<item_var>_<n>_<name>`."""
     fan = task.fan_out
     item = fan.item_var if fan else ""

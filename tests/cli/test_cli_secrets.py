@@ -7,6 +7,8 @@ import subprocess
 import pytest
 from servers import FORMICARY, environment
 
+from formicary.cli.secrets import value_of
+
 VALUE = "hunter2-from-a-pipe"
 
 
@@ -74,6 +76,14 @@ def test_what_is_wrong_is_said(here, piped):
     assert "no text in UTF-8" in piped(b"\xff\xfe", "Key").err
     assert "no repository" in piped(VALUE, "Key", "--repo", "gone").err.lower()
     assert "cannot be masked" in piped("abc", "Short").err
+
+
+def test_the_line_end_of_a_file_is_no_part_of_a_credential(tmp_path):
+    """`openssl rand -hex 32 > file` ends its line; a hook that is signed with the secret does not."""
+    file = tmp_path / "secret"
+    file.write_text("s3cret\n")
+    assert value_of("webhook_secret", file, a_line=True) == "s3cret"
+    assert value_of("deploy_key", file) == "s3cret\n"
 
 
 def test_a_file_is_taken_as_it_is_and_a_pipe_without_its_last_line_end(here, piped, server, tmp_path):

@@ -1,5 +1,6 @@
 """GitHub's adapter: what it sends fits the published description, and each answer means something (D10)."""
 
+import logging
 import subprocess
 import sys
 import time
@@ -86,7 +87,7 @@ def test_no_token_goes_to_another_host_than_the_repositorys(url, api):
 
 
 async def test_a_renamed_repository_is_followed_on_its_own_host(github, forge):
-    """GitHub answers 307 with the repository's number; PyGithub alone takes that for a success."""
+    """GitHub answers 307 with the repository's number; PyGithub alone takes that for a success, and talks of it."""
     double = github()
     there = f"{double.url}/repositories/1/statuses/{COMMIT}"
     double.answers.append((307, {"location": there}, "Moved"))
@@ -95,6 +96,7 @@ async def test_a_renamed_repository_is_followed_on_its_own_host(github, forge):
     double.answers.append((301, {"location": there}, "Moved"))
     await forge.post_status(repository(double.url), STATUS)
     assert len(double.posts) == 2
+    assert not logging.getLogger("github").handlers and not logging.getLogger("github").isEnabledFor(logging.INFO)
 
 
 @pytest.mark.parametrize("code", [301, 302, 307, 308])

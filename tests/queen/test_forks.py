@@ -228,7 +228,9 @@ async def test_a_job_of_the_organization(hive, repo, make_repo, known):
     for other in others:
         other.commit(DEPLOY)
         await hive.watch(other)
-    repo.commit({".formicary/ci.yml": "job_type: ci\nmethod: FORK_JOB\nfork_job_type: deploy\nvariables: {region: x}\n"})
+    repo.commit(
+        {".formicary/ci.yml": "job_type: ci\nmethod: FORK_JOB\nfork_job_type: deploy\nvariables: {region: x}\n"}
+    )
     await hive.watch(repo)
     parent = await hive.submit(repository=repo.path.name)
     async with hive.ant():

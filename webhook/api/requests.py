@@ -59,8 +59,16 @@ class RequestView(shared.View):
     ended_at: datetime | None
     execution_id: int | None
     executions: int
+    parent_id: int | None
     error_code: str
     error_message: str
+
+
+class Children(shared.View):
+    """The requests that this one has forked, the first first; at most 1,000."""
+
+    id: int
+    children: Sequence[RequestView]
 
 
 def _storable(params: Mapping[str, Value]) -> Mapping[str, Value]:
@@ -159,6 +167,7 @@ def view(request: JobRequest, repository: str) -> RequestView:
         ended_at=moment(request.ended_at),
         execution_id=request.execution_id,
         executions=request.executions,
+        parent_id=request.parent_id,
         error_code=request.error_code,
         error_message=request.error_message,
     )
@@ -263,6 +272,13 @@ async def why(call: Call) -> Why:
     return Why(id=request.id, state=request.state, why=call.door.mask(call.door.queen.why(request.id)))
 
 
+async def children(call: Call) -> Children:
+    """Those of other repositories too, as far as the caller sees these."""
+    request = request_of(call)
+    seen = [one for one in call.door.store.read().children(request.id) if call.caller.sees(one)]
+    return Children(id=request.id, children=[shown(call, one) for one in seen])
+
+
 async def wait_time(call: Call) -> WaitTime:
     request, queen = request_of(call), call.door.queen
     found, now = await queen.wait_time(request.id), call.door.clock()
@@ -360,6 +376,7 @@ OPERATIONS: Final = (
         "POST", _ONE + "/restart", "Run it again, as a new execution", restart, tag=_TAG, role=Role.DEVELOPER,
         query=RestartQuery, answer=RequestView, errors=(404, 409, 422, 429),
     ),
+    Operation("GET", _ONE + "/children", "What it has forked", children, tag=_TAG, answer=Children, errors=(404,)),
     Operation("GET", _ONE + "/why", "Why it waits, or is where it is", why, tag=_TAG, answer=Why, errors=(404,)),
     Operation(
         "GET", _ONE + "/wait_time", "How long until it begins, as far as that can be known", wait_time, tag=_TAG,
