@@ -117,7 +117,9 @@ QUICK = {"hello", "artifacts", "cache", "cleanup", "outputs", "templates"}
 def example_jobs():
     for one in read_tree(EXAMPLES)[0]:
         given = {
-            name: next(iter(one.definition.params[name].enum), "hunter2hunter2")
+            name: next(
+                iter(one.definition.params[name].enum if name in one.definition.params else ()), "hunter2hunter2"
+            )
             for name in one.definition.required_params
         }
         yield pytest.param(
