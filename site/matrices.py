@@ -47,5 +47,5 @@ def count(execution: Execution, run: TaskRun) -> str:
     states = Counter(one.state for one in execution.tasks.values() if one.matrix_of == run.name)
     bad = [f"{states[state]} {state.lower()}" for state in (State.FAILED, State.CANCELLED) if states[state]]
     done = f"{whole.size - whole.left} of {whole.size}" if whole.left else f"{whole.size}"
-    more = f"the first {MOST_SHOWN} are shown" if whole.size > MOST_SHOWN else ""
+    more = f"{MOST_SHOWN} are shown" if whole.size > MOST_SHOWN else ""
     return ", ".join(filter(None, (done, *bad, more)))
