@@ -36,6 +36,7 @@ def _task(task: TaskDefinition, secrets: Mapping[str, str]) -> TaskDefinition:
             changed[name] = new
     if task.environment:
         changed["environment"] = {key: fill(text, secrets) for key, text in task.environment.items()}
+    changed |= _request(task, secrets)
     if (folder := fill(task.working_dir, secrets)) != task.working_dir:
         changed["working_dir"] = folder
     if task.artifacts.paths:
@@ -43,6 +44,22 @@ def _task(task: TaskDefinition, secrets: Mapping[str, str]) -> TaskDefinition:
     if task.cache:
         changed["cache"] = tuple(_cache(cache, secrets) for cache in task.cache)
     return task.model_copy(update=changed) if changed else task
+
+
+def _request(task: TaskDefinition, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """What an HTTP task sends."""
+    found = {name: _deep(getattr(task, name), secrets) for name in ("url", "headers", "query", "body")}
+    return {name: value for name, value in found.items() if value != getattr(task, name)}
+
+
+def _deep(value: Any, secrets: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return fill(value, secrets)
+    if isinstance(value, list):
+        return [_deep(one, secrets) for one in value]
+    if isinstance(value, Mapping):
+        return {fill(name, secrets): _deep(one, secrets) for name, one in value.items()}
+    return value
 
 
 def _all(texts: tuple[str, ...], secrets: Mapping[str, str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from formicary.ant.backlog import Backlog
 from formicary.ant.commands import Commands
 from formicary.ant.persist import FIRST_DELAY, persistently
 from formicary.runner.bus import Bus
+from formicary.runner.core.definition import HTTP_METHODS
 from formicary.runner.core.errors import StaleFence
 from formicary.runner.core.logframes import Stream, header
 from formicary.runner.core.masking import Masker
@@ -36,6 +37,7 @@ class Log:
         self._bus, self._order, self._max = bus, order, max_bytes
         self.masker = masker
         self.commands = Commands()
+        self._obeys = order.task.method not in HTTP_METHODS
         self._backlog = Backlog(spool)
         self._offset = self._out = 0
         self._cut = self._closed = False
@@ -71,7 +73,8 @@ class Log:
     def _out_now(self, data: bytes) -> None:
         if not data:
             return
-        self.commands.feed(data)
+        if self._obeys:  # a server's answer sets no outputs and makes no warnings
+            self.commands.feed(data)
         room = self._max - self._out
         if len(data) <= room:
             self._out += len(data)

@@ -38,3 +38,5 @@ class AntSettings:
     store_patience: float = 300.0
     """How long (s) a task waits for an artifact store that is away, before its attempt is lost."""
     artifacts: ArtifactLimits = field(default_factory=ArtifactLimits)
+    allow_networks: tuple[str, ...] = ()
+    """Networks within, in CIDR notation, that definitions may call (T14)."""

@@ -180,6 +180,7 @@ class Task:
             place.uid,
             place.uid,
             settings.limits,
+            settings.allow_networks,
         )
 
     async def _script(self, session: Session, group: TaskGroup) -> Outcome:
@@ -305,6 +306,7 @@ class Task:
             artifacts=tuple(ref.model_copy(update={"name": mask(ref.name)}) for ref in refs),
             warnings=(*self._warnings, *self._log.commands.warnings, *map(mask, warnings)),
             usage=outcome.usage,
+            completed=outcome.completed,
         )
 
 

@@ -221,6 +221,7 @@ def ant_settings(settings: Settings) -> AntSettings:
         limits=limits,
         uid_range=task_uids(settings.task_uids),
         drain_timeout=settings.drain,
+        allow_networks=settings.allow_networks,
     )
 
 

@@ -44,7 +44,8 @@ class Prepared:
 
     `environment` is complete: the task sees this and nothing else. `workspace` and `run_dir` exist; the task's
     working_dir is resolved below the workspace; run_dir holds our files (scripts, FORMICARY_OUTPUT) and the task's user
-    must be able to reach it. `uid` and `gid` None = the ant's own user.
+    must be able to reach it. `uid` and `gid` None = the ant's own user. `allow_networks`: those within that the
+    operator lets definitions call (T14).
     """
 
     task_execution_id: str
@@ -55,21 +56,24 @@ class Prepared:
     uid: int | None = None
     gid: int | None = None
     limits: Limits = Limits()
+    allow_networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a script ended. `exit_code` None: it never got that far. `usage`: user_seconds, system_seconds,
-    max_rss_bytes, wall_seconds, as far as they are known."""
+    max_rss_bytes, wall_seconds, sent_bytes, received_bytes, as far as they are known. `completed`: an exit code that
+    is a success though it is not 0."""
 
     exit_code: int | None
     error_code: str = ""
     error_message: str = ""
     usage: Mapping[str, float] = field(default_factory=dict)
+    completed: bool = False
 
     @property
     def ok(self) -> bool:
-        return self.exit_code == 0 and not self.error_code
+        return (self.completed or self.exit_code == 0) and not self.error_code
 
 
 class Session(Protocol):

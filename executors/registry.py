@@ -14,10 +14,14 @@ from typing import Final
 from formicary.executors.contract import Executor
 from formicary.executors.process_group import Hands
 from formicary.executors.shapes import fork_join
+from formicary.runner.core.definition import HTTP_METHODS
 from formicary.runner.core.errors import NotSupported, SetupError
 
 GROUP: Final = "formicary.executors"
-BUILT_IN: Final[Mapping[str, str]] = {"SHELL": "formicary.executors.shell:ShellExecutor"}
+BUILT_IN: Final[Mapping[str, str]] = {
+    "SHELL": "formicary.executors.shell:ShellExecutor",
+    **dict.fromkeys(HTTP_METHODS, "formicary.executors.http:HttpExecutor"),
+}
 
 Factory = Callable[[Hands, float], Executor]
 """Makes an executor, from the hands that start processes and the grace between TERM and KILL."""

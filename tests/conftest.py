@@ -2,7 +2,9 @@
 
 import pytest
 
-pytest_plugins = ("repos", "hives", "servers", "buckets", "remotes", "backups", "receivers", "forges", "mailservers")
+pytest_plugins = (
+    *("repos", "hives", "servers", "buckets", "remotes", "backups", "receivers", "answers", "forges", "mailservers"),
+)
 
 
 @pytest.fixture

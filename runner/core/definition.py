@@ -209,17 +209,20 @@ MANUAL: Final = "MANUAL"
 """The method of what people do: approve or reject."""
 QUEENS: Final = frozenset({MANUAL, *FORKS})
 """Methods for which no ant is needed."""
-METHODS: Final = frozenset({"SHELL", *QUEENS})
+HTTP_METHODS: Final[Mapping[str, str]] = {
+    "HTTP_GET": "GET",
+    "HTTP_POST_FORM": "POST",
+    "HTTP_POST_JSON": "POST",
+    "HTTP_PUT_FORM": "PUT",
+    "HTTP_PUT_JSON": "PUT",
+    "HTTP_DELETE": "DELETE",
+}
+"""Methods that send one request, and how."""
+METHODS: Final = frozenset({"SHELL", *HTTP_METHODS, *QUEENS})
 METHODS_NOT_YET: Final = frozenset(
     [
         "DOCKER",
         "KUBERNETES",
-        "HTTP_GET",
-        "HTTP_POST_FORM",
-        "HTTP_POST_JSON",
-        "HTTP_PUT_FORM",
-        "HTTP_PUT_JSON",
-        "HTTP_DELETE",
         "WEBSOCKET",
         "MESSAGING",
         "EXPIRE_ARTIFACTS",
@@ -252,10 +255,6 @@ TASK_KEYS_NOT_YET: Final = frozenset(
         "pod_annotations",
         "service_account",
         "volumes",
-        "url",
-        "headers",
-        "query",
-        "body",
         "fork_job_version",
         "messaging_request_queue",
         "messaging_reply_queue",
@@ -337,6 +336,10 @@ class TaskDefinition(Shape):
     await_forked_tasks: tuple[str, ...] = ()
     sub_workflow: SubWorkflow | None = None
     fan_out: FanOut | None = None
+    url: str = ""
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    query: Mapping[str, str] = Field(default_factory=dict)
+    body: Value = None
     secrets: tuple[str, ...] | None = None
     """Which secret configs it may see; None = those that its text names (`names.secrets_of`)."""
     tainted_variables: tuple[str, ...] = ()

@@ -10,7 +10,6 @@ from typing import Any, Final
 from formicary.runner.core.approving import fitting
 from formicary.runner.core.definition import (
     JOB_KEYS_NOT_YET,
-    QUEENS,
     TASK_KEYS_NOT_YET,
     Checkout,
     JobDefinition,
@@ -30,6 +29,7 @@ from formicary.runner.core.language.run import Doubt
 from formicary.runner.core.matrix import check_runs
 from formicary.runner.core.names import secrets_named
 from formicary.runner.core.reader import Reader, Unread, When
+from formicary.runner.core.requesting import requesting
 from formicary.runner.core.shapes import UNKNOWN, variables
 from formicary.runner.core.table import Key, Table, read
 
@@ -39,7 +39,7 @@ _FULL: Final = {**JOB.keys, **DEFAULTS, "tasks": _TASKS}
 _TASK_ONLY: Final = TASK.keys.keys() - _FULL.keys()
 FULL: Final = Table("a job", _FULL, _NOT_YET, frozenset(_TASK_ONLY))
 """A job with `tasks`."""
-SHORT: Final = Table("a job", {**TASK.keys, **JOB.keys}, _NOT_YET)
+SHORT: Final = Table("a job", {**TASK.keys, **JOB.keys, "url": TASK.keys["url"]}, _NOT_YET)
 """A job that is its only task."""
 _JOB_FIELDS: Final = frozenset(JobDefinition.model_fields)
 _TASK_FIELDS: Final = frozenset(TaskDefinition.model_fields)
@@ -109,7 +109,7 @@ class Document:
             return None
         self._one_schedule(root, fields)
         made = list(self.tasks(tasks, fields)) if tasks is not None else [self._made(_short_task(fields), root, fields)]
-        if tasks is None and not fields.get("script") and made[0].method not in QUEENS and not reader.faults:
+        if tasks is None and not fields.get("script") and made[0].method == "SHELL" and not reader.faults:
             reader.tell(root, "This job does nothing", "write `script:` or `tasks:`")
         check_runs(reader, tasks or root, made)
         return JobDefinition(**_job_fields(fields, tasks is None), tasks=tuple(made))
@@ -191,7 +191,8 @@ class Document:
 
     def _made(self, fields: dict[str, Any], node: Node, written: Mapping[str, Any]) -> TaskDefinition:
         """The task; in the go dialect its lines have shells of their own, and nothing is checked out unasked."""
-        fields = suiting(self.reader, node, fitting(self.reader, node, fields, written), written)
+        for judge in (fitting, suiting, requesting):
+            fields = judge(self.reader, node, fields, written)
         if self.reader.go:
             fields = {"checkout": Checkout(enabled=False), "fresh_shell": True, **fields}
         return TaskDefinition(**fields)

@@ -237,6 +237,8 @@ class Result:
     """Its `except` held `true` when the attempt was rendered: SKIPPED, counts as completed."""
     answer: Answer = ""
     """What people have decided, of a MANUAL task."""
+    completed: bool = False
+    """Its exit code is a success though it is not 0: a 2xx of HTTP."""
 
 
 @dataclass(frozen=True, slots=True)

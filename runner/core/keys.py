@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, get_args
 
-from formicary.runner.core import forking
+from formicary.runner.core import forking, requesting
 from formicary.runner.core.approving import approval_policy
 from formicary.runner.core.definition import (
     CHECKOUT_KEYS_NOT_YET,
@@ -244,6 +244,7 @@ TASK: Final = Table(
         "approval_policy": Key(approval_policy, "approval_policy"),
         "await_forked_tasks": Key(names, "texts"),
         **forking.KEYS,
+        **requesting.KEYS,
         "secrets": Key(secrets, "secrets", late=True),
         "webhook": Key(hook, "hook", late=True),
         "notify": Key(notify, "notify", late=True),

@@ -97,6 +97,10 @@ matrix | [name → list of values](#matrix) | one run for each combination of th
 when | [`{branch, event, path}`](#when) | else the task is SKIPPED, which counts as completed | {"branch": "main"}
 approval_policy | a mapping | who may approve a task of the method MANUAL, and until when | {"min_approvals": 2}
 fork_job_type | text | which job a task of the method FORK_JOB forks | "encode"
+url | `http://…` or `https://…` | what an [HTTP task](#http) calls | "https://service.example/api/builds"
+headers | name → text | headers that are sent | {"Authorization": "Bearer {{ ApiToken }}"}
+query | name → text | added to the URL, encoded | {"commit": "{{ GitCommitID }}"}
+body | text, or a mapping | what is sent: text as it is, a mapping as JSON or as a form | {"state": "deployed"}
 await_forked_tasks | list of tasks | for whose forked jobs a task of the method AWAIT_FORKED_JOB waits | ["encode"]
 sub_workflow | a mapping | what goes into the forked job, and what comes back | {"wait_for_completion": true}
 fan_out | a mapping | one forked job for each item of a list | {"source": ["eu", "us"], "item_var": "Region"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from formicary.runner.core.definition import JobDefinition, Shape, TaskDefinition, Value
+from formicary.runner.core.definition import HTTP_METHODS, JobDefinition, Shape, TaskDefinition, Value
 from formicary.runner.core.language.functions import text_of
 from formicary.runner.core.language.limits import SECRET_CLOSE, SECRET_OPEN
 
@@ -209,15 +209,20 @@ def names_for(
     hidden = mine | shared
     results = outputs or {}
     layers = _Layers(tainted_params)
+    answered = _answered(job, results)
+    outputs_tainted = outputs_tainted or bool(answered)  # scripts may have handed on what a server said
     layers.add(_task_results(results, by_combination or {}), TASK_RESULTS, outputs_tainted)
+    for found in answered.values():
+        layers.add(found, JOB_VARIABLE, True)
     if job is not None:
         layers.add(job.job_variables, JOB_VARIABLE, tainted=frozenset(job.tainted_variables), made=True)
         layers.add(_defaults(job), PARAM)
     layers.add(params, PARAM, tainted=tainted_params)
     if task is not None:
         layers.add(task.variables, TASK_VARIABLE, tainted=frozenset(task.tainted_variables), made=True)
-    for found in results.values():
-        layers.add(found, OUTPUT, outputs_tainted)
+    for name, found in results.items():
+        if name not in answered:
+            layers.add(found, OUTPUT, outputs_tainted)
     layers.add(matrix or {}, MATRIX, tainted=frozenset(tainted_matrix), made=True)
     layers.add(built_in, FIXED)
     tokens = {name: secret_token(name) if value else "" for name, value in hidden.items()}
@@ -262,6 +267,16 @@ def _task_results(
         of_each = {label: dict(outputs) for label, outputs in combinations.items()}
         found[task_type] = {**results.get(task_type, {}), **of_each}
     return found
+
+
+def _answered(job: JobDefinition | None, results: Mapping[str, Mapping[str, Value]]) -> dict[str, Mapping[str, Value]]:
+    """The outputs that a server chose: tainted, and they replace no other name."""
+    tasks = job.tasks if job is not None and results else ()
+    return {task.task_type: results[task.task_type] for task in tasks if _calls(task) and task.task_type in results}
+
+
+def _calls(task: TaskDefinition) -> bool:
+    return task.method in HTTP_METHODS
 
 
 def _defaults(job: JobDefinition) -> dict[str, Value]:

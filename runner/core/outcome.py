@@ -11,6 +11,7 @@ from zlib import crc32
 
 from formicary.runner.core.definition import Retry, Target, TaskDefinition
 from formicary.runner.core.errors import (
+    ERR_ADDRESS,
     ERR_CANCELLED,
     ERR_DEFINITION,
     ERR_EXIT_CODE,
@@ -27,8 +28,9 @@ from formicary.runner.core.states import SUCCESS, State
 LOST_BUDGET: Final = 3
 #: seconds before each of these: at once where an ant is gone, later where a disk or a repository is away for a while
 LOST_DELAYS: Final = (0.0, 5.0, 30.0)
-#: the definition's own mistakes: the same again, however often the task is retried; and what people have decided
-NEVER_RETRIED: Final = frozenset({ERR_DEFINITION, ERR_REJECTED})
+#: the same again, however often the task is retried: the definition's own mistakes, addresses that may not be called,
+#: and what people have decided
+NEVER_RETRIED: Final = frozenset({ERR_ADDRESS, ERR_DEFINITION, ERR_REJECTED})
 #: words after which the task or the job runs again
 AGAIN: Final = frozenset({"EXECUTING", "RESTART_TASK", "RESTART_JOB", "PAUSE_JOB"})
 #: how often a job may be restarted and paused by its own tasks
@@ -56,7 +58,7 @@ class Outcome:
 
 
 def failed(result: Result) -> bool:
-    return bool(result.error_code) or result.exit_code not in (None, 0)
+    return bool(result.error_code) or not (result.completed or result.exit_code in (None, 0))
 
 
 def lost(result: Result) -> bool:

@@ -83,7 +83,7 @@ def url(reader: Reader, node: Node) -> str:
 
 def _wrong_url(text: str) -> str:
     if not text:
-        return "A webhook needs a URL"
+        return "What is called needs a URL"
     if _NOT_IN_URL.search(opaque(text)):
         return "A URL may not hold spaces, backslashes and control characters"
     if SECRET_TOKEN.match(text):
@@ -92,7 +92,7 @@ def _wrong_url(text: str) -> str:
     if found is None:
         return f"`{opaque(text)[:60]}` is not an `http://` or `https://` URL"
     if "@" in found["host"]:
-        return "A webhook's URL may not hold a user or password; use a header such as `Authorization`"
+        return "A URL may not hold a user or password; use a header such as `Authorization`"
     return "" if _HOST.match(found["host"]) else f"`{found['host'][:60]}` is not a host, or a host and a port"
 
 

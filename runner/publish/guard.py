@@ -194,7 +194,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 def guarded_client(
-    guard: Guard, *, timeout: float, verify: ssl.SSLContext | bool = True, follow: bool = False
+    guard: Guard, *, timeout: float | httpx.Timeout, verify: ssl.SSLContext | bool = True, follow: bool = False
 ) -> httpx.AsyncClient:
     """A client for addresses that are not the operator's. `follow`: redirects too, each judged like the first URL."""
     return httpx.AsyncClient(

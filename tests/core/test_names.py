@@ -45,6 +45,27 @@ def test_later_wins_and_nothing_shadows_built_ins_and_secrets():
     assert values["H"] == secret_token("H") and "Q" not in values
 
 
+def test_what_a_server_answered_is_tainted_and_replaces_no_name():
+    """T6: outputs of HTTP tasks."""
+    job = JOB.model_copy(update={"tasks": (TaskDefinition(task_type="ask", method="HTTP_GET"),)})
+    found = names_for(
+        job,
+        built_in={"B": "built"},
+        params={"D": "param"},
+        outputs={"ask": dict.fromkeys("ABDPZ", "theirs"), "two": {"Y": "out"}},
+    )
+    assert {name: found.values[name] for name in "ABDPZY"} == {
+        "A": "job",
+        "B": "built",
+        "D": "param",
+        "P": "default",
+        "Z": "theirs",
+        "Y": "out",
+    }
+    assert found.tainted == {"A", "Z", "ask", "Y", "two"}, "a script may hand on what a server said"
+    assert found.values["ask"]["D"] == "theirs"
+
+
 def test_outputs_are_there_by_task_too():
     assert all_names().values["one"] == {"G": "old", "F": "out"}
     shadowed = names_for(None, built_in={}, params={"one": 1}, outputs={"one": {"x": 2}})

@@ -111,7 +111,7 @@ def shell(hands):
 def prepare(tmp_path, family):
     """Make a Prepared: keywords of the task definition, and `environment`, `limits`, `uid`, `gid`."""
 
-    def make(*, environment=None, limits=None, uid=None, gid=None, base=tmp_path, **task):
+    def make(*, environment=None, limits=None, uid=None, gid=None, base=tmp_path, allow_networks=(), **task):
         workspace, run_dir = base / "workspace", base / "run"
         for folder in (workspace, run_dir):
             folder.mkdir(exist_ok=True)
@@ -127,6 +127,7 @@ def prepare(tmp_path, family):
             uid=uid,
             gid=gid,
             limits=limits or Limits(),
+            allow_networks=allow_networks,
         )
 
     return make

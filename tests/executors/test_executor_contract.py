@@ -1,14 +1,21 @@
 """The promises of `contract.py`, kept by every executor. A new one is added to `kind` with a way to ask for things."""
 
+import json
+from urllib.parse import parse_qs, urlencode, urlsplit
+
 import anyio
 import pytest
 
+from formicary.ant.outputs import parse
 from formicary.executors.dummy import DummyExecutor
+from formicary.executors.http import HttpExecutor
 from formicary.executors.shell import ShellExecutor
 from formicary.runner.core.errors import ERR_EXIT_CODE
 
 
 class OfDummy:
+    success, failure = 0, 3
+
     def make(self, hands):
         return DummyExecutor()
 
@@ -19,10 +26,12 @@ class OfDummy:
             "DUMMY_HANG": int(hang),
             "DUMMY_OUTPUTS": outputs,
         }
-        return {name: str(value) for name, value in named.items()}, ["act"]
+        return {"environment": {name: str(value) for name, value in named.items()}}, ["act"]
 
 
 class OfShell:
+    success, failure = 0, 3
+
     def make(self, hands):
         return ShellExecutor(hands, 0.3)
 
@@ -31,9 +40,47 @@ class OfShell:
         return {}, ["\n".join([*lines, *(["sleep 600"] if hang else []), f"exit {exit_code}"])]
 
 
-@pytest.fixture(params=[OfDummy(), OfShell()], ids=["dummy", "shell"])
-def kind(request):
-    return request.param
+class OfHttp:
+    """What is asked for stands in the URL; the server does it. There are no items."""
+
+    success, failure = 200, 503
+
+    def __init__(self, server):
+        self.server = server
+
+    def make(self, hands):
+        return HttpExecutor(hands, 0.3)
+
+    def ask(self, *, exit_code=200, output="", hang=False, outputs=""):
+        query = urlencode({"code": exit_code, "output": output, "hang": int(hang), "outputs": outputs})
+        return {"method": "HTTP_GET", "url": self.server.url(f"/?{query}"), "allow_networks": ("127.0.0.0/8",)}, []
+
+    @staticmethod
+    async def answer(stream, head):
+        asked = parse_qs(urlsplit(head.split()[1].decode()).query)
+        name, _, value = asked.get("outputs", [""])[0].partition("=")
+        body = json.dumps({name: value}) if name else asked.get("output", [""])[0]
+        kind = "application/json" if name else "text/plain"
+        await stream.send(f"HTTP/1.1 {asked['code'][0]} Said\r\ncontent-type: {kind}\r\n\r\n{body}".encode())
+        if asked["hang"] == ["1"]:
+            await anyio.sleep_forever()
+
+
+@pytest.fixture(params=[OfDummy, OfShell, OfHttp], ids=["dummy", "shell", "http"])
+async def kind(request, answers):
+    if request.param is OfHttp:
+        async with answers(OfHttp.answer) as server:
+            yield OfHttp(server)
+    else:
+        yield request.param()
+
+
+@pytest.fixture
+def scripted(kind):
+    """A kind that runs scripts."""
+    if isinstance(kind, OfHttp):
+        pytest.skip("an HTTP task has one request and no scripts: the loader refuses them")
+    return kind
 
 
 @pytest.fixture
@@ -41,48 +88,50 @@ def executor(kind, hands):
     return kind.make(hands)
 
 
-async def test_success_is_exit_code_0_without_an_error(kind, executor, prepare, sink):
-    environment, items = kind.ask()
-    async with executor.open(prepare(environment=environment)) as session:
+async def test_success_has_an_exit_code_without_an_error(kind, executor, prepare, sink):
+    given, items = kind.ask()
+    async with executor.open(prepare(**given)) as session:
         outcome = await session.run(items, sink)
-    assert (outcome.exit_code, outcome.error_code, outcome.ok) == (0, "", True)
+    assert (outcome.exit_code, outcome.error_code, outcome.ok) == (kind.success, "", True)
 
 
 async def test_a_failing_script_is_an_outcome_and_no_exception(kind, executor, prepare, sink):
     """D12: the user's failure is told by exit code and ERR_EXIT_CODE, never as lost."""
-    environment, items = kind.ask(exit_code=3)
-    async with executor.open(prepare(environment=environment)) as session:
+    given, items = kind.ask(exit_code=kind.failure)
+    async with executor.open(prepare(**given)) as session:
         outcome = await session.run(items, sink)
-    assert (outcome.exit_code, outcome.error_code, outcome.ok) == (3, ERR_EXIT_CODE, False)
-    assert "exit code 3" in outcome.error_message
+    assert (outcome.exit_code, outcome.error_code, outcome.ok) == (kind.failure, ERR_EXIT_CODE, False)
+    assert f"exit code {kind.failure}" in outcome.error_message
 
 
 async def test_items_are_announced_before_their_output(kind, executor, prepare, sink):
-    environment, items = kind.ask(output="words")
-    async with executor.open(prepare(environment=environment)) as session:
+    given, items = kind.ask(output="words")
+    async with executor.open(prepare(**given)) as session:
         await session.run(items, sink)
-    assert sink.merged() == [("cmd", items[0]), ("out", b"words")]
+    said = [one for one in sink.merged() if one[0] != "sys"]
+    assert [kind for kind, _ in said] == ["cmd", "out"] and said[1] == ("out", b"words")
+    assert sink.commands == items or not items
 
 
 async def test_outputs_are_written_to_their_file(kind, executor, prepare, sink):
-    environment, items = kind.ask(outputs="k=v")
-    prepared = prepare(environment=environment)
+    given, items = kind.ask(outputs="k=v")
+    prepared = prepare(**given)
     async with executor.open(prepared) as session:
         await session.run(items, sink)
-    assert (prepared.run_dir / "output").read_text() == "k=v\n"
+    assert parse((prepared.run_dir / "output").read_bytes())[0]["k"] == "v"
 
 
-async def test_after_script_runs_after_a_failed_script(kind, executor, prepare, sink):
-    environment, items = kind.ask(exit_code=1)
-    async with executor.open(prepare(environment=environment)) as session:
+async def test_after_script_runs_after_a_failed_script(scripted, executor, prepare, sink):
+    given, items = scripted.ask(exit_code=1)
+    async with executor.open(prepare(**given)) as session:
         assert not (await session.run(items, sink)).ok
         assert (await session.run(["true"], sink, name="after_script")).ok
     assert sink.commands == [*items, "true"]
 
 
-async def test_after_script_runs_after_a_cancelled_script(kind, executor, prepare, sink):
-    environment, items = kind.ask(output="here", hang=True)
-    async with executor.open(prepare(environment=environment)) as session:
+async def test_after_script_runs_after_a_cancelled_script(scripted, executor, prepare, sink):
+    given, items = scripted.ask(output="here", hang=True)
+    async with executor.open(prepare(**given)) as session:
         async with anyio.create_task_group() as group:
             group.start_soon(session.run, items, sink)
             await sink.said(b"here")
@@ -91,32 +140,32 @@ async def test_after_script_runs_after_a_cancelled_script(kind, executor, prepar
 
 
 async def test_a_deadline_around_a_hanging_script_is_kept(kind, executor, prepare, sink):
-    environment, items = kind.ask(hang=True)
+    given, items = kind.ask(hang=True)
     with anyio.fail_after(10):
-        async with executor.open(prepare(environment=environment)) as session:
+        async with executor.open(prepare(**given)) as session:
             with anyio.move_on_after(0.05) as scope:
                 await session.run(items, sink)
     assert scope.cancelled_caught
 
 
 async def test_usage_tells_the_time_it_took(kind, executor, prepare, sink):
-    environment, items = kind.ask()
-    async with executor.open(prepare(environment=environment)) as session:
+    given, items = kind.ask()
+    async with executor.open(prepare(**given)) as session:
         outcome = await session.run(items, sink)
     assert outcome.usage["wall_seconds"] >= 0
 
 
 async def test_two_sessions_run_side_by_side(kind, executor, prepare, sink):
-    environment, items = kind.ask(output="x", hang=True)
+    given, items = kind.ask(output="x", hang=True)
     quick, quick_items = kind.ask()
     async with anyio.create_task_group() as group:
 
         async def hang():
-            async with executor.open(prepare(environment=environment)) as session:
+            async with executor.open(prepare(**given)) as session:
                 await session.run(items, sink)
 
         group.start_soon(hang)
         await sink.said(b"x")
-        async with executor.open(prepare(environment=quick)) as session:
+        async with executor.open(prepare(**quick)) as session:
             assert (await session.run(quick_items, sink)).ok
         group.cancel_scope.cancel()
