@@ -86,6 +86,7 @@ def _data(settings: Settings) -> Iterator[Finding]:
         yield _logs(folder, reader)
         yield _clock(reader)
         yield _outside(reader)
+        yield _repositories(reader)
     yield _runs(folder)
 
 
@@ -137,6 +138,14 @@ def _clock(reader: ClosingReader) -> Finding:
         ahead = duration(newest.created_at - now)
         return Finding("clock", False, f"The newest request is {ahead} in the future; set this machine's clock right.")
     return Finding("clock", True, f"It is {stamp(now)}.")
+
+
+def _repositories(reader: ClosingReader) -> Finding:
+    known = reader.repositories()
+    away = [f"{one.name}: {one.error}" for one in known if one.state == "unavailable"]
+    if away:
+        return Finding("repositories", False, f"{len(away)} of {len(known)} cannot be read. {' '.join(away[:_NAMED])}")
+    return Finding("repositories", True, f"{len(known)} watched, and each could be read when it was looked at.")
 
 
 def _outside(reader: ClosingReader) -> Finding:

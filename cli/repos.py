@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -91,8 +92,12 @@ def _forget(api: Api, name: str) -> None:
 
 
 def _sync(api: Api, repository_id: int, look: bool) -> Json:
+    """What is known of it; `look`: after a look. What cannot be read holds up no other, and its own line says why."""
     path = f"{PATH}/{repository_id}/sync"
-    return api.post(path) if look else api.get(path)
+    if look:
+        with suppress(WorldError):
+            return api.post(path)
+    return api.get(path)
 
 
 def _lines(found: Json) -> Iterator[str]:

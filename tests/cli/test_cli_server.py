@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from formicary.runner.core.records import Repository
 from formicary.runner.store.sqlite import open_store
 
 
@@ -289,6 +290,18 @@ async def test_doctor_says_what_could_not_be_told_to_the_outside(formicary, tmp_
     assert late.code == dead.code == 1
     assert "A message to the outside waits, the oldest for 2 h" in late.out
     assert "such as this status: there is no token for app. See formicary outbox list --dead." in dead.out
+
+
+async def test_doctor_names_the_repositories_that_cannot_be_read(formicary, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORMICARY_PORT", "0")
+    store = open_store(tmp_path / "data")
+    (tmp_path / "data").chmod(0o700)
+    away = Repository(id=0, name="app", path="/m", state="unavailable", error="Its token is wrong.")
+    await store.write(lambda tx: tx.put_repository(away))
+    await store.write(lambda tx: tx.put_repository(Repository(id=0, name="lib", path="/n")))
+    store.close()
+    said = formicary("doctor", "--data", tmp_path / "data")
+    assert said.code == 1 and "1 of 2 cannot be read. app: Its token is wrong." in said.out
 
 
 def test_doctor_before_the_first_start(formicary, tmp_path, monkeypatch):
