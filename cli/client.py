@@ -65,7 +65,7 @@ class Connection:
             raise WorldError(f"no server answers at {self.url} ({error}); is the address right?") from error
         if isinstance(error, httpx.TimeoutException):
             raise WorldError(f"the server at {self.url} did not answer in time; try again in a moment") from error
-        raise WorldError(f"the connection to {self.url} broke ({error or type(error).__name__})") from error
+        raise WorldError(f"the connection to {self.url} broke ({str(error) or type(error).__name__})") from error
 
 
 def no_server(data: str | Path) -> str:

@@ -169,7 +169,7 @@ class WebhookPublisher:
         except httpx.LocalProtocolError as error:
             raise Undeliverable("a header of the webhook is none that HTTP takes; it must be one line") from error
         except (httpx.HTTPError, UnicodeError, ValueError) as error:
-            raise WorldError(f"`{url.host}` could not be reached ({error or type(error).__name__})") from error
+            raise WorldError(f"`{url.host}` could not be reached ({str(error) or type(error).__name__})") from error
 
     async def _post_to(self, url: httpx.URL, hook: Hook, body: bytes) -> None:
         if self._client is None:
