@@ -75,7 +75,7 @@ def _add(api: Api, address: str, name: str, branch: str, json_wanted: bool) -> N
     made = api.post(PATH, place | {key: value for key, value in said.items() if value})
     try:
         with progress("looking at it"):
-            found = _sync(api, made["id"], True)
+            found = api.post(f"{PATH}/{made['id']}/sync")
     except WorldError as error:
         click.echo(f"{one_line(made['name'])} is watched from now on, but: {error}", err=True)
         found = _sync(api, made["id"], False)

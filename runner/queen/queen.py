@@ -25,7 +25,7 @@ from formicary.runner.core.plan import outstanding
 from formicary.runner.core.records import Definition, JobRequest, Lease, Version
 from formicary.runner.core.schedule import Limits
 from formicary.runner.core.states import LEASED, TERMINAL, State
-from formicary.runner.queen.approvals import Ballot, vote
+from formicary.runner.queen.approvals import Ballot
 from formicary.runner.queen.arrivals import Arrivals
 from formicary.runner.queen.ask import Ask
 from formicary.runner.queen.audit import Also, nothing_else
@@ -46,6 +46,7 @@ from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.sources import Sources
 from formicary.runner.queen.timers import Timers
 from formicary.runner.queen.told import Told
+from formicary.runner.queen.voting import vote
 from formicary.runner.queen.waittime import snapshot
 from formicary.runner.queen.why import why
 from formicary.runner.store import Store, Tx

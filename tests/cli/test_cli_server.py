@@ -119,7 +119,7 @@ def test_status_of_one_request(here, failed):
     lines = {line.split()[-1] if "last" not in line else "last": line for line in said.out.splitlines() if line}
     assert "FAILED" in lines["last"] and "exit code 3" in lines["last"]
     found = json.loads(here("status", failed, "--json").out)
-    assert {"request", "tasks", "why"} == set(found)
+    assert {"request", "tasks", "children", "why"} == set(found)
 
 
 def test_why_is_a_sentence(here, failed):
