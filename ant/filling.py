@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from formicary.runner.core.definition import Artifacts, Cache, TaskDefinition
-from formicary.runner.core.masking import MASK
 from formicary.runner.core.messages import TaskOrder
 from formicary.runner.core.names import fill
+from formicary.runner.core.secrets.masking import MASK
 
 _TEXTS: Final = ("before_script", "script", "after_script", "shell")
 

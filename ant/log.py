@@ -19,8 +19,8 @@ from formicary.runner.bus import Bus
 from formicary.runner.core.definition import HTTP_METHODS
 from formicary.runner.core.errors import StaleFence
 from formicary.runner.core.logframes import Stream, header
-from formicary.runner.core.masking import Masker
 from formicary.runner.core.messages import LogChunk, TaskOrder
+from formicary.runner.core.secrets.masking import Masker
 
 BATCH: Final = 256 * 1024
 GATHER: Final = 0.02

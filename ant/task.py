@@ -33,9 +33,9 @@ from formicary.runner.core.errors import (
     WorldError,
 )
 from formicary.runner.core.execution import ArtifactRef, Result
-from formicary.runner.core.masking import Masker
 from formicary.runner.core.messages import Report, TaskOrder
-from formicary.runner.core.secretforms import MIN_SECRET, too_short
+from formicary.runner.core.secrets.forms import MIN_SECRET, too_short
+from formicary.runner.core.secrets.masking import Masker
 
 Kind = Literal["EXECUTING", "FINISHED", "LOST"]
 LAST_WORDS: Final = 5.0

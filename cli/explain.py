@@ -15,8 +15,8 @@ from formicary.cli.run import tree_of
 from formicary.reconciler.explain import Explained, pull_request, push
 from formicary.runner.core.errors import NotFound, UserError
 from formicary.runner.core.records import Fact, Repository
-from formicary.runner.queen.requests import full_ref
-from formicary.runner.queen.sources import Sources
+from formicary.runner.queen.arriving.requests import full_ref
+from formicary.runner.queen.arriving.sources import Sources
 
 COLOURS: Final = {"runs": "green", "skipped": "yellow", "nothing": "bright_black", "invalid": "red"}
 

@@ -34,11 +34,11 @@ from formicary.runner.git.mirror import Mirrors
 from formicary.runner.publish import Publisher
 from formicary.runner.publish.github import GitHub
 from formicary.runner.publish.outbox import Outbox
-from formicary.runner.queen.keeping import Gone, Keeping, Retention
-from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.arriving.sources import Sources
+from formicary.runner.queen.keeping.logs import Logs
+from formicary.runner.queen.keeping.retention import Gone, Keeping, Retention
 from formicary.runner.queen.queen import EMBEDDED, Queen, QueenSettings
 from formicary.runner.queen.secrets import Secrets
-from formicary.runner.queen.sources import Sources
 from formicary.runner.queen.told import Effect, Judged, Told
 from formicary.runner.store import Store
 from formicary.runner.store.seal import for_once

@@ -40,8 +40,8 @@ from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import JobRequest, JobResource, NewRequest, Repository
 from formicary.runner.core.states import SUCCESS, TERMINAL, State
 from formicary.runner.git.repository import GitRepository
-from formicary.runner.queen.requests import checked_params, store_request
-from formicary.runner.queen.sources import FOLDER, NO_GIT, git_params, load_all, tainted_names, without_doubles
+from formicary.runner.queen.arriving.requests import checked_params, store_request
+from formicary.runner.queen.arriving.sources import FOLDER, NO_GIT, git_params, load_all, tainted_names, without_doubles
 from formicary.runner.store import Tx
 from formicary.runner.store.connect import FILE_NAME
 from formicary.runner.store.sqlite import open_reader

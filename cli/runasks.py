@@ -16,7 +16,7 @@ from formicary.runner.core.errors import Conflict
 from formicary.runner.core.execution import Plan
 from formicary.runner.core.policy import ApprovalPolicy
 from formicary.runner.core.records import JobRequest
-from formicary.runner.queen.approvals import Ballot, Question, questions
+from formicary.runner.queen.people.approvals import Ballot, Question, questions
 
 
 def by_whoever_runs_it(plan: Plan) -> Plan:

@@ -15,9 +15,9 @@ import click
 from formicary.cli.masterkey import MasterKey
 from formicary.cli.secrets import NOT_THERE
 from formicary.runner.core.errors import SetupError, UserError
+from formicary.runner.core.loading.samples import SAMPLES
 from formicary.runner.core.records import JobRequest
-from formicary.runner.core.samples import SAMPLES
-from formicary.runner.core.sight import scoped, sight
+from formicary.runner.core.secrets.sight import scoped, sight
 from formicary.runner.queen.secrets import open_secret
 from formicary.runner.store import Reader
 from formicary.runner.store.connect import FILE_NAME

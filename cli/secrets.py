@@ -14,7 +14,7 @@ import click
 from formicary.cli.client import LOOPBACK, Api, Json, connected
 from formicary.cli.format import age, as_json, one_line, table
 from formicary.runner.core.errors import NotFound, SetupError, UserError
-from formicary.runner.core.sight import EVENTS
+from formicary.runner.core.secrets.sight import EVENTS
 
 PATH: Final = "/api/secrets"
 NOT_THERE: Final = (

@@ -11,7 +11,7 @@ from formicary.runner.core.execution import Attempt, Execution, TaskRun
 from formicary.runner.core.logframes import Frame
 from formicary.runner.core.records import JobRequest
 from formicary.runner.core.states import TERMINAL, State
-from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.keeping.logs import Logs
 from formicary.runner.store import Store
 
 COLOURS = {State.COMPLETED: "green", State.SKIPPED: "yellow", State.FAILED: "red", State.CANCELLED: "yellow"}

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from formicary.runner.core.keys import DEFAULTS
-from formicary.runner.core.meanings import MEANINGS
+from formicary.runner.core.loading.keys import DEFAULTS
+from formicary.runner.core.loading.meanings import MEANINGS
 from formicary.runner.core.schema import TABLES, default_of
 
 PAGE: Final = Path(__file__).with_name("language.md")

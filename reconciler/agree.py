@@ -9,7 +9,7 @@ from formicary.reconciler.look import Ask, Look
 from formicary.reconciler.pulls import PullLook
 from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository
 from formicary.runner.core.states import State
-from formicary.runner.queen.requests import store_request, version_of
+from formicary.runner.queen.arriving.requests import store_request, version_of
 from formicary.runner.queen.told import Told
 from formicary.runner.store import Tx
 

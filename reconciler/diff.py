@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import Definition, Repository, SeenRef, SyncState
-from formicary.runner.queen.sources import CommitDefinitions
+from formicary.runner.queen.arriving.sources import CommitDefinitions
 
 
 @dataclass(frozen=True, slots=True)

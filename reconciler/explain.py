@@ -11,7 +11,7 @@ from formicary.runner.core.definition import JobDefinition, PullRequestFilter, R
 from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import PullRequest, Repository
 from formicary.runner.core.refs import short
-from formicary.runner.queen.sources import CommitDefinitions, Sources
+from formicary.runner.queen.arriving.sources import CommitDefinitions, Sources
 
 Answer = Literal["runs", "skipped", "nothing", "invalid"]
 """`skipped`: its trigger names the event and its filter excludes it, so a request would end SKIPPED at once; `nothing`:

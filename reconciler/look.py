@@ -14,7 +14,7 @@ from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import NewRequest, Repository, SeenRef
 from formicary.runner.core.states import State
 from formicary.runner.git.repository import GitRepository
-from formicary.runner.queen.sources import CommitDefinitions, Sources, git_params, tainted_names
+from formicary.runner.queen.arriving.sources import CommitDefinitions, Sources, git_params, tainted_names
 
 #: Moves handled in one transaction; the others follow at once (bounded backfill, D5).
 MOST_MOVES: Final = 100

@@ -19,7 +19,7 @@ from formicary.runner.core.definition import JobDefinition, PullRequestFilter
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import Delivery, Fact, PullRequest, Repository, SeenRef
 from formicary.runner.git.repository import GitRepository
-from formicary.runner.queen.sources import Sources, git_params
+from formicary.runner.queen.arriving.sources import Sources, git_params
 
 EVENT: Final = "pull_request"
 HELD: Final = (

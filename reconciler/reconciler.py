@@ -28,10 +28,10 @@ from formicary.runner.core.records import Definition, Delivery, JobRequest, Repo
 from formicary.runner.core.refs import short
 from formicary.runner.core.states import TERMINAL, State
 from formicary.runner.git.mirror import Mirrors, Refreshed
-from formicary.runner.queen.audit import Also, nothing_else
+from formicary.runner.queen.arriving.requests import full_ref
+from formicary.runner.queen.arriving.sources import Sources
 from formicary.runner.queen.changes import Change, Changes
-from formicary.runner.queen.requests import full_ref
-from formicary.runner.queen.sources import Sources
+from formicary.runner.queen.people.audit import Also, nothing_else
 from formicary.runner.queen.told import Told
 from formicary.runner.store import Store, Tx
 

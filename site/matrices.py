@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from formicary.runner.core.combinations import in_order
+from formicary.runner.core.deciding.combinations import in_order
 from formicary.runner.core.execution import Execution, TaskRun
 from formicary.runner.core.states import ACTIVE, State
 

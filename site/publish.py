@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 
 from formicary.runner.core.states import TERMINAL
-from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.keeping.logs import Logs
 from formicary.runner.queen.told import Moment, Owed
 from formicary.site.source import public
 from formicary.site.writer import Readable, SiteWriter

@@ -10,7 +10,7 @@ from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.records import JobRequest, Repository, Version
 from formicary.runner.core.refs import short
 from formicary.runner.core.states import State
-from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.keeping.logs import Logs
 from formicary.runner.store import Reader
 from formicary.site import explain, times
 from formicary.site.status import status

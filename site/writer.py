@@ -14,7 +14,7 @@ from formicary.runner.core.errors import NotFound
 from formicary.runner.core.execution import Execution
 from formicary.runner.core.logframes import parse
 from formicary.runner.core.records import JobRequest, Repository
-from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.keeping.logs import Logs
 from formicary.runner.store import Reader
 from formicary.site import build, run
 from formicary.site.badge import badge

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from formicary.runner.core.errors import Conflict, NotFound
 from formicary.runner.core.records import DEFAULT_ORGANIZATION, Delivery, Fact, Repository
-from formicary.runner.queen.audit import Also, nothing_else
 from formicary.runner.queen.changes import Change
+from formicary.runner.queen.people.audit import Also, nothing_else
 from formicary.runner.store import Tx
 from formicary.webhook.operations import Call, reply
 from formicary.webhook.parts import Door

@@ -15,12 +15,12 @@ from starlette.routing import BaseRoute
 from formicary.runner.artifacts import ObjectStore
 from formicary.runner.core.estimate import Estimate
 from formicary.runner.core.records import JobRequest, Repository
-from formicary.runner.queen.approvals import Ballot
+from formicary.runner.queen.arriving.registry import Registry
 from formicary.runner.queen.ask import Ask
-from formicary.runner.queen.audit import Also, nothing_else
 from formicary.runner.queen.changes import Changes
-from formicary.runner.queen.logs import Logs
-from formicary.runner.queen.registry import Registry
+from formicary.runner.queen.keeping.logs import Logs
+from formicary.runner.queen.people.approvals import Ballot
+from formicary.runner.queen.people.audit import Also, nothing_else
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.store import Store
 from formicary.webhook.codes import LoginCodes

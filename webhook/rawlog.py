@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
-from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.keeping.logs import Logs
 
 _MARK_EVERY: Final = 1 << 20
 _INDEXES: Final = 64

@@ -22,8 +22,8 @@ from formicary.runner.backup import archive
 from formicary.runner.backup.archive import ArchiveWriter, Cached, Entry, Head, Manifest
 from formicary.runner.backup.workplace import workplace_in
 from formicary.runner.core.errors import SetupError, WorldError
-from formicary.runner.queen.logs import Logs
-from formicary.runner.queen.shelf import NOTE
+from formicary.runner.queen.keeping.logs import Logs
+from formicary.runner.queen.keeping.shelf import NOTE
 from formicary.runner.store import snapshot
 from formicary.runner.store.snapshot import Contents
 

@@ -14,7 +14,6 @@ from hashlib import sha256
 from typing import Final
 
 from formicary.runner.core.definition import GO, NATIVE, Combination, Dialect, JobDefinition, TaskDefinition
-from formicary.runner.core.document import FULL, Document
 from formicary.runner.core.errors import DefinitionError, Problem
 from formicary.runner.core.language import source
 from formicary.runner.core.language.fragments import packed
@@ -24,11 +23,12 @@ from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node
 from formicary.runner.core.language.nodes import Sequence as SequenceNode
 from formicary.runner.core.language.render import Rendered, end_of
+from formicary.runner.core.loading.document import FULL, Document
+from formicary.runner.core.loading.reader import Enough, Reader, Unread, When
+from formicary.runner.core.loading.samples import SAMPLE_NAMES
+from formicary.runner.core.loading.units import FILES, Planned, Unit, problem
+from formicary.runner.core.loading.variants import varied
 from formicary.runner.core.names import JOB_VARIABLE, MATRIX, PARAM, TASK_VARIABLE, Names
-from formicary.runner.core.reader import Enough, Reader, Unread, When
-from formicary.runner.core.samples import SAMPLE_NAMES
-from formicary.runner.core.units import FILES, Planned, Unit, problem
-from formicary.runner.core.variants import varied
 
 _PASSES: Final = 4
 """A job variable may be made of another; so often the text is rendered until they stay the same."""
@@ -66,13 +66,14 @@ def load(
             text = packed(text, fragments)
         except Fault as fault:
             told = (problem(source.Lines(text), 0, fault, path),)
-            return (Loaded(path, 0, text, dialect, _digest(text, 0, dialect), None, told, (), _guess(text)),)
+            return (Loaded(path, 0, text, dialect, _Digests(text).of(0, dialect), None, told, (), _guess(text)),)
+    digests = _Digests(text)
     file = FILES.get(text, dialect)
     if file.fault is not None:
         told = (problem(file.lines, 0, file.fault, path),)
-        return (Loaded(path, 0, text, dialect, _digest(text, 0, dialect), None, told, (), _guess(file.text)),)
+        return (Loaded(path, 0, text, dialect, digests.of(0, dialect), None, told, (), _guess(file.text)),)
     budget = Budget()
-    return tuple(_loaded(unit, text, path, index, budget) for index, unit in enumerate(file.units))
+    return tuple(_loaded(unit, text, path, index, budget, digests) for index, unit in enumerate(file.units))
 
 
 def stray(text: str, path: str) -> Problem | None:
@@ -84,10 +85,17 @@ def stray(text: str, path: str) -> Problem | None:
     return Problem(path, 0, 0, told, "move it to .formicary, or take its `job_type` out")
 
 
-def _digest(text: str, index: int, dialect: Dialect) -> str:
-    """What a text says depends on its dialect; that of native ones is as it always was."""
-    said = f"{text}\n{index}" if dialect == NATIVE else f"{text}\n{index}\n{dialect}"
-    return sha256(said.encode(errors="surrogatepass")).hexdigest()
+class _Digests:
+    """Of the documents of one text, which is hashed once: it may be long, and they many."""
+
+    def __init__(self, text: str) -> None:
+        self.text = sha256(text.encode(errors="surrogatepass"))
+
+    def of(self, index: int, dialect: Dialect) -> str:
+        """What a text says depends on its dialect; that of native ones is as it always was."""
+        found = self.text.copy()
+        found.update((f"\n{index}" if dialect == NATIVE else f"\n{index}\n{dialect}").encode())
+        return found.hexdigest()
 
 
 def _guess(text: str) -> str | None:
@@ -95,10 +103,10 @@ def _guess(text: str) -> str | None:
     return next((part.strip() for part in found.groups() if part), None) if found else None
 
 
-def _loaded(unit: Unit, text: str, path: str, index: int, budget: Budget) -> Loaded:
+def _loaded(unit: Unit, text: str, path: str, index: int, budget: Budget, digests: _Digests) -> Loaded:
     job, faults, warnings = _read(unit, SAMPLE_NAMES, When.LOAD, budget)
     dialect = unit.compiled.dialect
-    digest = _digest(text, index, dialect)
+    digest = digests.of(index, dialect)
     if faults or job is None:
         job_type = _guess(unit.text)
         return Loaded(path, index, text, dialect, digest, None, unit.problems(faults, path), (), job_type)

@@ -9,12 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from formicary.runner.core import children
-from formicary.runner.core import outcome as outcomes
-from formicary.runner.core.advance import advance, awake, bar, go_on, halt, resume, set_out, unbar
-from formicary.runner.core.approval import overdue, question, voted
-from formicary.runner.core.course import Course, asks, barred, dues, halted, may_start, settle, stopped, why_stopped
-from formicary.runner.core.ending import over
+from formicary.runner.core.deciding import children
+from formicary.runner.core.deciding import outcome as outcomes
+from formicary.runner.core.deciding.advance import advance, awake, bar, go_on, halt, resume, set_out, unbar
+from formicary.runner.core.deciding.approval import overdue, question, voted
+from formicary.runner.core.deciding.course import (
+    Course,
+    asks,
+    barred,
+    dues,
+    halted,
+    may_start,
+    settle,
+    stopped,
+    why_stopped,
+)
+from formicary.runner.core.deciding.ending import over
 from formicary.runner.core.errors import ERR_ANT_LOST
 from formicary.runner.core.execution import (
     Acquired,

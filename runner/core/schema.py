@@ -15,16 +15,16 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from formicary.runner.core import approving, forking, keys, matrix, outward, shared
 from formicary.runner.core import definition as model
-from formicary.runner.core.document import FULL, SHORT
+from formicary.runner.core.deciding.outcome import span
 from formicary.runner.core.forked import FanOut, SubWorkflow
 from formicary.runner.core.language.fragments import FOLDER
-from formicary.runner.core.meanings import MEANINGS, Meaning, plain
-from formicary.runner.core.outcome import span
+from formicary.runner.core.loading import approving, forking, keys, matrix, outward, shared
+from formicary.runner.core.loading.document import FULL, SHORT
+from formicary.runner.core.loading.meanings import MEANINGS, Meaning, plain
+from formicary.runner.core.loading.shapes import Fits, OneOf
+from formicary.runner.core.loading.table import ABSENT_IF_EMPTY, Key, Table
 from formicary.runner.core.policy import ApprovalPolicy
-from formicary.runner.core.shapes import Fits, OneOf
-from formicary.runner.core.table import ABSENT_IF_EMPTY, Key, Table
 
 Schema = dict[str, Any]
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

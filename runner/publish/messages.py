@@ -19,8 +19,8 @@ import anyio
 import anyio.to_thread
 
 from formicary.runner.core.errors import SetupError, Undeliverable, WorldError
-from formicary.runner.core.masking import Masker
 from formicary.runner.core.records import OutboxEntry
+from formicary.runner.core.secrets.masking import Masker
 from formicary.runner.publish import schemes
 from formicary.runner.publish.notice import Notice, as_html, as_markdown, as_text, one_line, one_line_of_chat
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from formicary.runner.core.deciding.outcome import forgiven, span
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import (
     ERR_ARTIFACT,
@@ -27,7 +28,6 @@ from formicary.runner.core.errors import (
 from formicary.runner.core.execution import Attempt, Execution, TaskRun
 from formicary.runner.core.graph import Graph
 from formicary.runner.core.names import SECRET_TOKEN
-from formicary.runner.core.outcome import forgiven, span
 from formicary.runner.core.records import JobRequest, Repository
 from formicary.runner.core.states import ACTIVE, SUCCESS, TERMINAL, State
 

@@ -22,8 +22,8 @@ import httpx
 
 from formicary.runner.core.definition import Hook
 from formicary.runner.core.errors import ToldToWait, Undeliverable, WorldError
-from formicary.runner.core.masking import Masker
 from formicary.runner.core.records import OutboxEntry
+from formicary.runner.core.secrets.masking import Masker
 from formicary.runner.publish.guard import MOST_REDIRECTS, AddressRefused, Guard, guarded_client
 
 SEND_SECONDS: Final = 15.0

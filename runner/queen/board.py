@@ -14,10 +14,10 @@ import anyio
 from formicary.runner.core.definition import JobDefinition, TaskDefinition
 from formicary.runner.core.execution import CancelAsked, Event, Execution, Held, Plan
 from formicary.runner.core.forked import FORKS
-from formicary.runner.core.masking import Masker
 from formicary.runner.core.messages import Ant, TaskOrder
 from formicary.runner.core.records import JobRequest, Version
 from formicary.runner.core.schedule import AntView, Group, OfferView, Running, Waiting
+from formicary.runner.core.secrets.masking import Masker
 from formicary.runner.core.semaphores import Need
 from formicary.runner.core.states import LEASED
 from formicary.runner.queen.places import JobKey, Place, Places

@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 
 from formicary.runner.bus import Bus
-from formicary.runner.core.children import only_waits
+from formicary.runner.core.deciding.children import only_waits
 from formicary.runner.core.definition import NATIVE
 from formicary.runner.core.errors import ERR_DEFINITION, DefinitionError
 from formicary.runner.core.execution import (
@@ -44,12 +44,12 @@ from formicary.runner.core.records import JobRequest
 from formicary.runner.core.schedule import OfferView
 from formicary.runner.core.semaphores import Need
 from formicary.runner.core.states import TERMINAL, State
-from formicary.runner.queen.audit import Also, nothing_else
 from formicary.runner.queen.board import Board, Live, Offered, needed_tags
 from formicary.runner.queen.changes import Change, Changes
-from formicary.runner.queen.keeping import keep
-from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.keeping.logs import Logs
+from formicary.runner.queen.keeping.retention import keep
 from formicary.runner.queen.orders import render_task
+from formicary.runner.queen.people.audit import Also, nothing_else
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.queen.timers import Timers
 from formicary.runner.queen.told import Moment, Told

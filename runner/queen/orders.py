@@ -21,12 +21,12 @@ from formicary.runner.core.load import plan as render_job
 from formicary.runner.core.messages import Source, TaskOrder
 from formicary.runner.core.names import OUTPUT, Names, environment, names_for, secrets_of
 from formicary.runner.core.records import JobRequest, Version
-from formicary.runner.core.sight import NOTHING, Sight
+from formicary.runner.core.secrets.sight import NOTHING, Sight
+from formicary.runner.queen.arriving.wanted import passed_by
 from formicary.runner.queen.board import Live
 from formicary.runner.queen.places import variable
 from formicary.runner.queen.results import NO_RESULTS, Results, inputs_of, results_of
 from formicary.runner.queen.secrets import Secrets
-from formicary.runner.queen.wanted import passed_by
 
 NO_VALUES: Final[Mapping[str, Value]] = {}
 

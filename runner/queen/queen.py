@@ -25,28 +25,28 @@ from formicary.runner.core.plan import outstanding
 from formicary.runner.core.records import Definition, JobRequest, Lease, Version
 from formicary.runner.core.schedule import Limits
 from formicary.runner.core.states import LEASED, TERMINAL, State
-from formicary.runner.queen.approvals import Ballot
-from formicary.runner.queen.arrivals import Arrivals
+from formicary.runner.queen.arriving.arrivals import Arrivals
+from formicary.runner.queen.arriving.clockwork import Clockwork
+from formicary.runner.queen.arriving.definitions import job_finder
+from formicary.runner.queen.arriving.followers import Followers
+from formicary.runner.queen.arriving.registry import Registry
+from formicary.runner.queen.arriving.requests import Requests
+from formicary.runner.queen.arriving.sources import Sources
 from formicary.runner.queen.ask import Ask
-from formicary.runner.queen.audit import Also, nothing_else
 from formicary.runner.queen.board import AntStatus, Board, Live
 from formicary.runner.queen.changes import Change, Changes
-from formicary.runner.queen.clockwork import Clockwork
-from formicary.runner.queen.definitions import job_finder
+from formicary.runner.queen.children.forking import Forking
+from formicary.runner.queen.children.forks import Forks
 from formicary.runner.queen.desk import QueensDesk
 from formicary.runner.queen.dispatch import Dispatcher
 from formicary.runner.queen.engine import Engine, Step
-from formicary.runner.queen.followers import Followers
-from formicary.runner.queen.forking import Forking
-from formicary.runner.queen.forks import Forks
-from formicary.runner.queen.logs import Logs
-from formicary.runner.queen.registry import Registry
-from formicary.runner.queen.requests import Requests
+from formicary.runner.queen.keeping.logs import Logs
+from formicary.runner.queen.people.approvals import Ballot
+from formicary.runner.queen.people.audit import Also, nothing_else
+from formicary.runner.queen.people.voting import vote
 from formicary.runner.queen.secrets import Secrets
-from formicary.runner.queen.sources import Sources
 from formicary.runner.queen.timers import Timers
 from formicary.runner.queen.told import Told
-from formicary.runner.queen.voting import vote
 from formicary.runner.queen.waittime import snapshot
 from formicary.runner.queen.why import why
 from formicary.runner.store import Store, Tx

@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from formicary.runner.core import sight
 from formicary.runner.core.errors import Conflict, DefinitionError, FormicaryError, Problem, SetupError
-from formicary.runner.core.masking import Masker
 from formicary.runner.core.records import DEFAULT_ORGANIZATION, JobRequest, Secret, SecretKind
-from formicary.runner.core.sight import Sight
-from formicary.runner.queen.audit import Also, nothing_else
+from formicary.runner.core.secrets import sight
+from formicary.runner.core.secrets.masking import Masker
+from formicary.runner.core.secrets.sight import Sight
+from formicary.runner.queen.people.audit import Also, nothing_else
 from formicary.runner.store import Reader, Store, Tx
 from formicary.runner.store.seal import Broken, Key, Seal, no_key, place_of
 

@@ -10,7 +10,7 @@ from formicary.runner.core.semaphores import Need
 from formicary.runner.core.states import State
 from formicary.runner.queen.changes import Change
 from formicary.runner.queen.engine import Engine
-from formicary.runner.queen.keeping import keep
+from formicary.runner.queen.keeping.retention import keep
 from formicary.runner.queen.told import Moment
 from formicary.runner.store import Tx
 

@@ -19,8 +19,8 @@ from formicary.runner.core.states import State
 from formicary.runner.git.model import Commit
 from formicary.runner.publish.messages import Message
 from formicary.runner.publish.notice import Notice, one_line
-from formicary.runner.queen.logs import Logs
-from formicary.runner.queen.sources import Sources
+from formicary.runner.queen.arriving.sources import Sources
+from formicary.runner.queen.keeping.logs import Logs
 from formicary.runner.store import Reader, Store
 from formicary.runner.telling.escalation import overdue_notice
 from formicary.runner.telling.excerpt import excerpt, tail

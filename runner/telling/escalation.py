@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import anyio.to_thread
 
+from formicary.runner.core.deciding.outcome import span
 from formicary.runner.core.execution import Attempt, TaskRun
-from formicary.runner.core.outcome import span
 from formicary.runner.core.policy import ApprovalPolicy
 from formicary.runner.core.records import JobRequest
 from formicary.runner.core.states import State

@@ -11,7 +11,7 @@ from typing import Final
 
 from formicary.runner.core.logframes import Frame, parse
 from formicary.runner.publish.notice import MOST_EXCERPT
-from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.keeping.logs import Logs
 
 LOOKED_AT: Final = 1 << 20
 """Bytes from the end of a log."""

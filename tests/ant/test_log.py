@@ -8,7 +8,7 @@ from formicary.ant.backlog import Backlog
 from formicary.ant.log import Log
 from formicary.runner.core.errors import StaleFence, WorldError
 from formicary.runner.core.logframes import parse
-from formicary.runner.core.masking import Masker
+from formicary.runner.core.secrets.masking import Masker
 
 
 class BusOfLogs:

@@ -1,6 +1,9 @@
 """`include`: fragments of the same commit, whose keys are defaults under the job's own."""
 
+from functools import partial
+
 import pytest
+from costs import within
 
 from formicary.runner.core.load import attempt, load, plan, stray
 from formicary.runner.core.names import names_for
@@ -195,14 +198,10 @@ def test_the_go_dialect_includes_too():
 
 def test_ten_big_fragments_do_not_run_away():
     """T13, T16: the limits hold for all of them together."""
-    import time
-
     paths = ", ".join(f"fragments/{n}.yml" for n in range(10))
     tags = {f"fragments/{n}.yml": "x: '" + "{{ a }}" * 2_900 + "'\n" for n in range(10)}
     items = {f"fragments/{n}.yml": "tags: [" + "a," * 120_000 + "]\n" for n in range(10)}
     for fragments in (tags, items):
         text = f"job_type: a\ninclude: [{paths}]\nscript: a\n---\n" * 50
-        start = time.process_time()
-        found = load(text, path="f.yml", fragments=fragments)
-        assert time.process_time() - start < 0.5
+        found = within(0.5, partial(load, text, path="f.yml", fragments=fragments))
         assert all(one.problems for one in found)

@@ -5,7 +5,7 @@ from loading import bad, good, names, one, refused
 
 from formicary.runner.core.graph import Graph
 from formicary.runner.core.load import attempt, plan
-from formicary.runner.core.matrix import combined
+from formicary.runner.core.loading.matrix import combined
 
 SHORT = "job_type: ci\nscript: make\n"
 

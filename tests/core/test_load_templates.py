@@ -4,8 +4,8 @@ import pytest
 from loading import SHORT, bad, good, names, one, refused
 
 from formicary.runner.core.definition import JOB_KEYS_NOT_YET, TASK_KEYS_NOT_YET
-from formicary.runner.core.keys import JOB, TASK
 from formicary.runner.core.load import attempt, plan
+from formicary.runner.core.loading.keys import JOB, TASK
 from formicary.runner.core.names import names_for
 
 MATRIX = """job_type: ci

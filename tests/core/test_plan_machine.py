@@ -11,7 +11,7 @@ from jobs import REPEATING, RESULTS, definitions
 from matrices import check_matrices
 from voting import Voting
 
-from formicary.runner.core.advance import NO_COMBINATION
+from formicary.runner.core.deciding.advance import NO_COMBINATION
 from formicary.runner.core.execution import (
     AntLost,
     Ask,

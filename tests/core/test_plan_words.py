@@ -6,9 +6,9 @@ who pauses and resumes."""
 import pytest
 from runs import A, B, C, Run, task
 
+from formicary.runner.core.deciding.outcome import MOST_RESTS, POLLS_KEPT
 from formicary.runner.core.definition import Retry
 from formicary.runner.core.execution import CancelAsked, DeadlinePassed, Forget, PauseAsked, ResumeAsked, WakeAt
-from formicary.runner.core.outcome import MOST_RESTS, POLLS_KEPT
 from formicary.runner.core.plan import outstanding
 from formicary.runner.core.states import TERMINAL, State
 

@@ -10,7 +10,6 @@ from jsonschema import Draft202012Validator
 from mutations import SEEDS, mutated
 
 from formicary.runner.core.definition import NATIVE
-from formicary.runner.core.document import FULL, SHORT
 from formicary.runner.core.language import source
 from formicary.runner.core.language.dialect import dialect_of
 from formicary.runner.core.language.limits import Budget, Fault
@@ -18,8 +17,9 @@ from formicary.runner.core.language.nodes import Scalar, Sequence, compose, reso
 from formicary.runner.core.language.render import compile_document
 from formicary.runner.core.language.run import TOKEN
 from formicary.runner.core.load import load
-from formicary.runner.core.meanings import MEANINGS
-from formicary.runner.core.samples import SAMPLE_NAMES
+from formicary.runner.core.loading.document import FULL, SHORT
+from formicary.runner.core.loading.meanings import MEANINGS
+from formicary.runner.core.loading.samples import SAMPLE_NAMES
 from formicary.runner.core.schema import TABLES, schema
 
 VALIDATOR = Draft202012Validator(schema())
@@ -161,7 +161,7 @@ def test_everything_is_described():
     for table, described in TABLES.items():
         for name in described.table.keys:
             known = {**MEANINGS["TASK"], **MEANINGS["JOB"]} if table in ("JOB", "TASK") else MEANINGS[table]
-            assert name in known, f"{table} {name}: say in runner/core/meanings.py what it means"
+            assert name in known, f"{table} {name}: say in runner/core/loading/meanings.py what it means"
     for name, key in {**SHORT.keys, **FULL.keys}.items():
         found = VALIDATOR.schema["$defs"]["job" if name in FULL.keys else "short_job"]["properties"][name]
         assert found["description"], name

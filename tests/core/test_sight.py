@@ -5,7 +5,7 @@ import pytest
 from formicary.runner.core.definition import TaskDefinition
 from formicary.runner.core.errors import Problem
 from formicary.runner.core.records import JobRequest, Secret, SecretKind
-from formicary.runner.core.sight import NOTHING, branch_of, scoped, sight
+from formicary.runner.core.secrets.sight import NOTHING, branch_of, scoped, sight
 
 
 def request(ref="refs/heads/main", event="push", **values):

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from formicary.runner.core import states
-from formicary.runner.core.course import Course
+from formicary.runner.core.deciding.course import Course
 from formicary.runner.core.definition import JobDefinition, TaskDefinition
 from formicary.runner.core.errors import ImpossibleTransition
 from formicary.runner.core.execution import Plan

@@ -14,7 +14,7 @@ from formicary.cli.settings import Settings
 from formicary.runner.core.errors import RequestRefused
 from formicary.runner.core.records import Repository
 from formicary.runner.core.states import TERMINAL
-from formicary.runner.queen.requests import checked_params
+from formicary.runner.queen.arriving.requests import checked_params
 
 FOLDER = Path(__file__).parents[2] / "examples" / ".formicary"
 

@@ -9,7 +9,7 @@ import pytest
 
 from formicary.cli.main import COMMANDS, cli
 from formicary.runner.core import definition as model
-from formicary.runner.core import keys
+from formicary.runner.core.loading import keys
 from formicary.webhook.app import all_operations
 from formicary.webhook.openapi import plain_path
 

@@ -15,7 +15,7 @@ def made(root):
 
 def test_the_tables_are_those_that_make_docs_writes(made):
     page = made.PAGE.read_text(encoding="utf-8")
-    assert made.filled(page) == page, "run `make docs`; what a key means stands in runner/core/meanings.py"
+    assert made.filled(page) == page, "run `make docs`; what a key means stands in runner/core/loading/meanings.py"
 
 
 def test_a_table_that_says_something_else_is_written_anew(made):

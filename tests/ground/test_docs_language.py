@@ -9,11 +9,11 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from formicary.runner.core import definition as model
-from formicary.runner.core import keys, outward, shared
+from formicary.runner.core.deciding.outcome import span
 from formicary.runner.core.language import functions
 from formicary.runner.core.language.go import functions as go
 from formicary.runner.core.load import load
-from formicary.runner.core.outcome import span
+from formicary.runner.core.loading import keys, outward, shared
 
 TABLES = {
     "JOB": (keys.JOB, model.JobDefinition),

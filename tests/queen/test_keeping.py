@@ -7,7 +7,7 @@ import time
 from formicary.runner.artifacts.directory import DirectoryStore
 from formicary.runner.core.execution import ArtifactRef
 from formicary.runner.core.records import Delivery
-from formicary.runner.queen.keeping import BATCH, DAY, Keeping, Retention
+from formicary.runner.queen.keeping.retention import BATCH, DAY, Keeping, Retention
 
 CI = "job_type: ci\ntasks: [{task_type: t, script: [make], artifacts: {paths: [out], expires_after: 1h}}]\n"
 

@@ -8,9 +8,9 @@ import pytest
 from formicary.runner.artifacts.directory import DirectoryStore
 from formicary.runner.core.errors import WorldError
 from formicary.runner.core.logframes import frame
-from formicary.runner.queen.keeping import DAY, Keeping, Retention
-from formicary.runner.queen.logs import Logs
-from formicary.runner.queen.shelf import Shelf
+from formicary.runner.queen.keeping.logs import Logs
+from formicary.runner.queen.keeping.retention import DAY, Keeping, Retention
+from formicary.runner.queen.keeping.shelf import Shelf
 
 CI = "job_type: ci\ntasks: [{task_type: t, script: [make]}]\n"
 TEXT = b"".join(frame(time.time(), "out", os.urandom(50_000)) for _ in range(30))

@@ -5,7 +5,7 @@ import pytest
 
 from formicary.runner.core.errors import Conflict, NotAllowed, NotFound
 from formicary.runner.core.states import State
-from formicary.runner.queen.approvals import Ballot, questions
+from formicary.runner.queen.people.approvals import Ballot, questions
 
 GATE = """
 job_type: ci

@@ -8,7 +8,7 @@ import pytest
 
 from formicary.runner.core.errors import WorldError
 from formicary.runner.core.states import State
-from formicary.runner.queen import clockwork
+from formicary.runner.queen.arriving import clockwork
 from formicary.runner.queen.timers import Timers
 
 ONE = "job_type: ci\nscript: [make]\n"
@@ -51,7 +51,7 @@ async def test_a_timer_that_fails_is_tried_again_and_stops_no_other():
 
 async def test_a_schedule_goes_on_when_its_repository_is_there_again(hive, repo, monkeypatch):
     """D5: a run that could not be made when it was due is made later, and the next ones too."""
-    monkeypatch.setattr("formicary.runner.queen.clockwork.AGAIN", 0.01)
+    monkeypatch.setattr("formicary.runner.queen.arriving.clockwork.AGAIN", 0.01)
     repo.commit({".formicary/ci.yml": "job_type: ci\ncron_trigger: '* * * * * * *'\nscript: [x]\n"})
     real, failures = clockwork.tracked_git, []
 

@@ -5,7 +5,7 @@ import pytest
 from formicary.runner.core.definition import WhenFilter
 from formicary.runner.core.execution import ArtifactRef
 from formicary.runner.core.states import State
-from formicary.runner.queen.wanted import unwanted
+from formicary.runner.queen.arriving.wanted import unwanted
 
 JOB = """
 job_type: ci

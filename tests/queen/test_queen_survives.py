@@ -12,7 +12,7 @@ from formicary.runner.core.errors import WorldError
 from formicary.runner.core.states import State
 from formicary.runner.publish.outbox import Outbox
 from formicary.runner.queen.dispatch import Dispatcher
-from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.keeping.logs import Logs
 
 ONE = "job_type: ci\nscript: [make]\n"
 

@@ -7,7 +7,7 @@ from formicary.reconciler.diff import moves, sync_changes
 from formicary.runner.core.errors import Problem
 from formicary.runner.core.load import load
 from formicary.runner.core.records import Definition, Repository, SeenRef, SyncState
-from formicary.runner.queen.sources import CommitDefinitions
+from formicary.runner.queen.arriving.sources import CommitDefinitions
 
 REPOSITORY = Repository(id=7, name="r", path="/r")
 

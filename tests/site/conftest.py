@@ -11,7 +11,7 @@ from formicary.runner.core.definition import JobDefinition, Param, Target, TaskD
 from formicary.runner.core.execution import ArtifactRef, Attempt, Execution, Plan, TaskRun
 from formicary.runner.core.records import Artifact, Definition, NewRequest, Repository, SyncState, Version
 from formicary.runner.core.states import State
-from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.keeping.logs import Logs
 from formicary.runner.store.sqlite import open_store
 from formicary.site.source import Source
 from formicary.site.writer import SiteWriter

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from formicary.runner.core import logframes
 from formicary.runner.core.errors import NotFound
-from formicary.runner.queen.logs import log_path
+from formicary.runner.queen.keeping.logs import log_path
 from formicary.site import ansi
 from formicary.site.logtail import Cursor, began, read_on, read_tail
 from formicary.site.logview import Closed, Opened, Shown, failing_lines, log_part

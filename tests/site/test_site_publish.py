@@ -13,7 +13,7 @@ from formicary.runner.core.definition import JobDefinition, Param, TaskDefinitio
 from formicary.runner.core.execution import ArtifactRef, Attempt, TaskRun
 from formicary.runner.core.records import Artifact, SyncState
 from formicary.runner.core.states import State
-from formicary.runner.queen.shelf import Shelf
+from formicary.runner.queen.keeping.shelf import Shelf
 from formicary.runner.queen.told import Moment
 from formicary.site import build, writer
 from formicary.site.badge import badge

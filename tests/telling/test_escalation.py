@@ -11,7 +11,7 @@ from formicary.runner.core.states import State
 from formicary.runner.publish.messages import Mail, MessagePublisher, Ways
 from formicary.runner.publish.outbox import Outbox
 from formicary.runner.publish.status import verdict
-from formicary.runner.queen.approvals import Ballot
+from formicary.runner.queen.people.approvals import Ballot
 from formicary.runner.queen.told import Told
 from formicary.runner.telling.breakage import Composer
 from formicary.runner.telling.escalation import EscalationPublisher, channel_of, escalation_effect

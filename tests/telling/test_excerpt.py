@@ -3,7 +3,7 @@
 import pytest
 
 from formicary.runner.core.logframes import frame
-from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.keeping.logs import Logs
 from formicary.runner.telling.excerpt import LOOKED_AT, excerpt, tail
 
 NOISE = "".join(f"line {number}\n" for number in range(100))

@@ -18,11 +18,11 @@ from formicary.runner.core.estimate import Estimate
 from formicary.runner.core.execution import Attempt, Execution, Plan, TaskRun
 from formicary.runner.core.records import Definition, NewRequest, Repository, Role, Token, Version
 from formicary.runner.core.states import TERMINAL, State
-from formicary.runner.queen.audit import nothing_else
+from formicary.runner.queen.arriving.registry import Registry
 from formicary.runner.queen.board import Board
 from formicary.runner.queen.changes import Changes
-from formicary.runner.queen.logs import Logs
-from formicary.runner.queen.registry import Registry
+from formicary.runner.queen.keeping.logs import Logs
+from formicary.runner.queen.people.audit import nothing_else
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.store.sqlite import open_store
 from formicary.webhook.app import build_app

@@ -7,7 +7,7 @@ import pytest
 from formicary.runner.artifacts.directory import DirectoryStore
 from formicary.runner.core.errors import WorldError
 from formicary.runner.core.logframes import frame
-from formicary.runner.queen.shelf import Shelf
+from formicary.runner.queen.keeping.shelf import Shelf
 
 
 class Archive(DirectoryStore):

@@ -10,7 +10,7 @@ from pydantic import Field
 from formicary.runner.core.policy import TimeoutAction
 from formicary.runner.core.records import JobRequest
 from formicary.runner.core.states import State
-from formicary.runner.queen.approvals import Ballot, Question, questions
+from formicary.runner.queen.people.approvals import Ballot, Question, questions
 from formicary.webhook.api import requests, shared
 from formicary.webhook.api.shared import Listed, moment, request_of
 from formicary.webhook.operations import Call, Operation

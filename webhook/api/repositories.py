@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from formicary.runner.core.errors import RepositoryUnavailable, RequestRefused, SetupError
 from formicary.runner.core.records import Repository, Role
-from formicary.runner.queen.audit import Also
+from formicary.runner.queen.people.audit import Also
 from formicary.webhook.api import shared
 from formicary.webhook.api.definitions import DefinitionView
 from formicary.webhook.api.definitions import view as definition_view

@@ -11,11 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from formicary.runner.core.errors import NotFound, RequestRefused
+from formicary.runner.core.loading.samples import SAMPLES
 from formicary.runner.core.records import Repository, Role, Secret, SecretKind
-from formicary.runner.core.samples import SAMPLES
-from formicary.runner.core.secretforms import MIN_SECRET, too_short
-from formicary.runner.core.sight import EVENTS
-from formicary.runner.queen.audit import Also
+from formicary.runner.core.secrets.forms import MIN_SECRET, too_short
+from formicary.runner.core.secrets.sight import EVENTS
+from formicary.runner.queen.people.audit import Also
 from formicary.runner.queen.secrets import CREDENTIALS, MAX_VALUE
 from formicary.webhook.api import shared
 from formicary.webhook.api.shared import Listed, Names, moment

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import JobRequest, Page, Repository
-from formicary.runner.queen.audit import Also, audit
+from formicary.runner.queen.people.audit import Also, audit
 from formicary.webhook.operations import Call
 
 S = TypeVar("S")

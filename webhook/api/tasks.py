@@ -12,7 +12,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
-from formicary.runner.core.combinations import in_order
+from formicary.runner.core.deciding.combinations import in_order
 from formicary.runner.core.definition import Value
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.execution import ArtifactRef, Attempt, Execution, TaskRun

@@ -15,9 +15,9 @@ from formicary.runner.core.definition import JobDefinition, Param, Value
 from formicary.runner.core.errors import DefinitionError, NotFound
 from formicary.runner.core.load import load
 from formicary.runner.core.records import JobRequest, Version
-from formicary.runner.queen.approvals import Ballot
 from formicary.runner.queen.ask import Ask
-from formicary.runner.queen.audit import Also, audit
+from formicary.runner.queen.people.approvals import Ballot
+from formicary.runner.queen.people.audit import Also, audit
 from formicary.site import build
 from formicary.site.views import JobView
 from formicary.webhook.forms import form_of

@@ -14,11 +14,11 @@ from starlette.requests import Request
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import JobRequest, Repository, Role, Version
-from formicary.runner.queen.approvals import Ballot
 from formicary.runner.queen.ask import Ask
-from formicary.runner.queen.audit import Also, nothing_else
 from formicary.runner.queen.changes import Changes
-from formicary.runner.queen.logs import Logs
+from formicary.runner.queen.keeping.logs import Logs
+from formicary.runner.queen.people.approvals import Ballot
+from formicary.runner.queen.people.audit import Also, nothing_else
 from formicary.runner.store import Reader
 from formicary.site.source import Source
 from formicary.webhook.caller import Caller, caller_of

@@ -1,0 +1,1 @@
+"""The parts of `decide`: how one execution moves on."""

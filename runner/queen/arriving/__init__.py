@@ -1,0 +1,1 @@
+"""How a request comes to be: from a push, the clock, another job or a person, until it waits for its turn."""

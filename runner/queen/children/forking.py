@@ -1,0 +1,319 @@
+"""From a FORK_JOB task to the requests that it makes: which definition, at which commit, with which parameters.
+
+A child is trusted only if its parent is, of the same event, and what is tainted stays so (T3, T6). Blocking.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
+from formicary.runner.core.errors import DefinitionError, NotFound, RequestRefused
+from formicary.runner.core.execution import Execution, Offer, TaskRun
+from formicary.runner.core.forked import DEEPEST, MOST_CHILDREN, Child, FanOut, SubWorkflow
+from formicary.runner.core.graph import task_of
+from formicary.runner.core.language.functions import text_of
+from formicary.runner.core.load import Loaded
+from formicary.runner.core.names import Names, fill, secrets_in
+from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, SyncState
+from formicary.runner.queen.arriving.requests import checked_params
+from formicary.runner.queen.arriving.sources import FOLDER, NO_GIT, Sources, load_all, tainted_names, without_doubles
+from formicary.runner.queen.board import Live
+from formicary.runner.queen.orders import render_task
+from formicary.runner.queen.secrets import Secrets
+from formicary.runner.store import Reader, Store
+
+LABEL: Final = 60
+_JobKey = tuple[int | None, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The job to fork: a stored text (`version_id`), or one that is not stored yet (`loaded`); where it runs."""
+
+    job: JobDefinition
+    loaded: Loaded | None
+    version_id: int
+    repository_id: int | None
+    ref: str
+    commit: str
+    source_path: str
+    git: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class NewChild:
+    request: NewRequest
+    job: JobDefinition
+    loaded: Loaded | None
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """What an attempt forks. `most` of them at once; 0: all."""
+
+    children: tuple[NewChild, ...]
+    waits: bool = False
+    fail_fast: bool = False
+    most: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Parameters of a child: those of `tainted` are what outsiders can write."""
+
+    params: Mapping[str, Value]
+    tainted: frozenset[str]
+
+
+@dataclass(slots=True)
+class Forking:
+    """`job_of` gives the definition of a stored version, as it was loaded."""
+
+    store: Store
+    sources: Sources
+    secrets: Secrets
+    job_of: Callable[[int], JobDefinition | None]
+    clock: Callable[[], float]
+    url: str = ""
+
+    def awaited(self, live: Live, execution: Execution, name: str) -> tuple[Child, ...]:
+        """The children of the tasks that this one names; of those that were not chosen there are none."""
+        found: list[Child] = []
+        for fork in task_of(live.plan.definition, name).await_forked_tasks:
+            runs = [run for run in execution.tasks.values() if fork in (run.name, run.matrix_of) and run.last]
+            for run in runs:
+                children = run.last.children if run.last else None
+                for one in children.each if children else ():
+                    label = f"{run.name} ({one.label})" if one.label else run.name
+                    found.append(Child(request_id=one.request_id, label=label, tainted=one.tainted))
+        return tuple(found)
+
+    def made(self, live: Live, execution: Execution, order: Offer) -> Fork:
+        """What the attempt forks. Raises UserError, WorldError."""
+        run = execution.tasks[order.task]
+        fan = task_of(live.plan.definition, order.task).fan_out
+        before = {fan.item_var: ""} if fan else {}
+        task, names = self._rendered(live, execution, run, before)
+        fan, sub = task.fan_out, task.sub_workflow or SubWorkflow()
+        job_type = task.fork_job_type or (fan.fork_job_type if fan else "")
+        if not job_type:
+            raise RequestRefused("`fork_job_type` is empty, so there is no job to fork")
+        found = self._found(live.request, live.version.dialect, job_type)
+        self._refuse_circles(live.request, (found.repository_id, found.job.job_type))
+        if fan is None:
+            given = self._given(live, task)
+            children = (self._child(live, found, given, order, 0, ""),)
+            return Fork(children, waits=sub.wait_for_completion is True)
+        items, dirty = _items(fan, names)
+        fan = fan.model_copy(update={"tainted": dirty})
+        self._refuse_many(execution, len(items))
+        return Fork(
+            tuple(self._each(live, execution, run, found, fan, items, order)),
+            waits=True,
+            fail_fast=fan.fail_fast,
+            most=fan.max_parallel,
+        )
+
+    def _rendered(
+        self, live: Live, execution: Execution, run: TaskRun, more: Mapping[str, Value], tainted: bool = False
+    ) -> tuple[TaskDefinition, Names]:
+        assert run.last is not None, "a ready task has an attempt"
+        seen = self.secrets.seen_by(live.request)
+        dirty = frozenset(more) if tainted else frozenset()
+        return render_task(live, execution, run, run.last, self.clock(), self.url, seen, more, dirty)
+
+    def _each(
+        self,
+        live: Live,
+        execution: Execution,
+        run: TaskRun,
+        found: Found,
+        fan: FanOut,
+        items: list[Value],
+        order: Offer,
+    ) -> Iterator[NewChild]:
+        for number, item in enumerate(items):
+            task, _ = self._rendered(live, execution, run, {fan.item_var: item}, fan.tainted)
+            given = self._given(live, task)
+            dirty = given.tainted | {fan.item_var} if fan.tainted else given.tainted
+            given = Given({**given.params, fan.item_var: item}, dirty)
+            yield self._child(live, found, given, order, number, _label(item))
+
+    def _given(self, live: Live, task: TaskDefinition) -> Given:
+        """Those that `sub_workflow` names; else those of the parent, but for git's, and the task's variables."""
+        sub, request = task.sub_workflow, live.request
+        if sub is not None and sub.input_params is not None:
+            return Given(dict(sub.input_params), frozenset(sub.tainted))
+        handed = {name: value for name, value in request.params.items() if name not in NO_GIT}
+        dirty = frozenset(request.tainted).intersection(handed) - task.variables.keys()
+        return Given({**handed, **task.variables}, dirty | frozenset(task.tainted_variables))
+
+    def _child(self, live: Live, found: Found, given: Given, order: Offer, number: int, label: str) -> NewChild:
+        parent, job = live.request, found.job
+        params, secrets = _checked(live, job, given.params)
+        dirty = given.tainted.intersection(params) | frozenset(tainted_names(found.git))
+        new = NewRequest(
+            organization_id=parent.organization_id,
+            repository_id=found.repository_id,
+            version_id=found.version_id,
+            job_type=job.job_type,
+            event=parent.event,
+            ref=found.ref,
+            commit=found.commit,
+            source_path=found.source_path,
+            cause_key=f"fork:{order.task_execution_id}:{number}",
+            params={**found.git, **{name: value for name, value in params.items() if name not in found.git}},
+            secret_params=secrets,
+            tainted=tuple(sorted(dirty)),
+            priority=max(parent.priority, job.priority),
+            max_concurrency=job.max_concurrency,
+            description=f"forked by `{order.task}` of request {parent.id}" + (f": {label}" if label else ""),
+            created_by=parent.created_by,
+            trusted=parent.trusted,
+            parent_id=parent.id,
+            parent_task=order.task_execution_id,
+        )
+        return NewChild(new, job, found.loaded, label)
+
+    # What is forked
+
+    def _found(self, request: JobRequest, dialect: Any, job_type: str) -> Found:
+        """The job of this name: in the parent's own repository, at its commit where that is trusted, else as it is
+        registered there; else the organization's."""
+        reader = self.store.read()
+        own = reader.repository(request.repository_id) if request.repository_id is not None else None
+        loaded: Loaded | None = None
+        if own is not None and request.commit and request.trusted:
+            loaded = self.sources.definitions(own.path, request.commit, own.dialect).find(job_type)
+        elif not request.commit and request.source_path:
+            loaded = _in_tree(Path(request.source_path), dialect, job_type)
+        if loaded is not None:
+            if loaded.definition is None or loaded.problems:
+                raise DefinitionError(loaded.problems)
+            return _same_place(request, loaded.definition, loaded, 0)
+        here = reader.definitions(repository_id=own.id) if own else []
+        named = next((one for one in here if one.job_type == job_type), None)
+        job = self._registered(named)
+        if named is not None and job is not None and named.version_id is not None:
+            return _same_place(request, job, None, named.version_id)
+        return self._of_organization(reader, request, job_type)
+
+    def _registered(self, definition: Definition | None) -> JobDefinition | None:
+        if definition is None or definition.version_id is None or definition.state is SyncState.ORPHANED:
+            return None
+        return self.job_of(definition.version_id)
+
+    def _of_organization(self, reader: Reader, request: JobRequest, job_type: str) -> Found:
+        there = [
+            one
+            for one in reader.definitions(organization_id=request.organization_id)
+            if one.job_type == job_type and one.repository_id != request.repository_id and self._registered(one)
+        ]
+        if len(there) > 1:
+            raise RequestRefused(f"several repositories of the organization have a job `{job_type}`, this one has none")
+        repository = reader.repository(there[0].repository_id) if there and there[0].repository_id is not None else None
+        job = self._registered(there[0]) if there else None
+        if repository is None or job is None or there[0].version_id is None:
+            raise NotFound(f"there is no job `{job_type}` in this repository, nor in another of the organization")
+        return self._elsewhere(repository, there[0], job, there[0].version_id)
+
+    def _elsewhere(self, repository: Repository, definition: Definition, job: JobDefinition, version_id: int) -> Found:
+        ref, commit = f"refs/heads/{repository.tracked_branch}", definition.commit
+        git = self.sources.known_params(repository, ref, commit)
+        git = git if git is not None else self.sources.manual_params(repository, ref, commit)
+        return Found(job, None, version_id, repository.id, ref, commit, repository.path, git)
+
+    # What is refused
+
+    def _refuse_circles(self, parent: JobRequest, child: _JobKey) -> None:
+        """A job that is among its own ancestors would never end. Raises RequestRefused."""
+        reader, above = self.store.read(), [parent]
+        while above[-1].parent_id is not None and len(above) <= DEEPEST:
+            request = reader.request(above[-1].parent_id)
+            if request is None:
+                break
+            above.append(request)
+        chain = " → ".join(f"`{name}`" for name in (*(one.job_type for one in reversed(above)), child[1]))
+        if child in [(one.repository_id, one.job_type) for one in above]:
+            raise RequestRefused(f"jobs would fork each other in a circle: {chain}")
+        if len(above) >= DEEPEST:
+            raise RequestRefused(f"at most {DEEPEST} jobs may fork each other, one below the other: {chain}")
+
+    @staticmethod
+    def _refuse_many(execution: Execution, more: int) -> None:
+        """Raises RequestRefused."""
+        known = sum(
+            len(attempt.children.each)
+            for run in execution.tasks.values()
+            for attempt in run.attempts
+            if attempt.children is not None
+        )
+        if known + more > MOST_CHILDREN:
+            raise RequestRefused(f"a job may fork {MOST_CHILDREN} others, and this would be {known + more}")
+
+
+def _same_place(request: JobRequest, job: JobDefinition, loaded: Loaded | None, version_id: int) -> Found:
+    git = {name: value for name, value in request.params.items() if name in NO_GIT}
+    return Found(job, loaded, version_id, request.repository_id, request.ref, request.commit, request.source_path, git)
+
+
+def _in_tree(tree: Path, dialect: Any, job_type: str) -> Loaded | None:
+    """A definition of a working tree, as `formicary run` takes its own from there."""
+    texts = {
+        path.relative_to(tree).as_posix(): path.read_text(encoding="utf-8", errors="replace")
+        for path in sorted((tree / FOLDER).rglob("*"))
+        if path.suffix in (".yml", ".yaml") and path.is_file()
+    }
+    loaded = without_doubles(load_all(texts, [], dialect), [])
+    return next((one for one in loaded if one.job_type == job_type), None)
+
+
+def _checked(live: Live, job: JobDefinition, given: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, str]]:
+    """The child's parameters; those apart whose values are secret. Secrets of the parent are no parameters: the child
+    has its own. A secret parameter may be handed down to one that the child says is secret too.
+
+    Raises RequestRefused.
+    """
+    filled: dict[str, Value] = {}
+    for name, value in given.items():
+        inside = secrets_in(value)
+        param = job.params.get(name)
+        if inside and not (inside <= live.secrets.keys() and param is not None and param.secret):
+            listed = ", ".join(f"`{one}`" for one in sorted(inside))
+            raise RequestRefused(
+                f"`{name}` would hand the secret {listed} down to `{job.job_type}`, which sees its own secrets alone"
+            )
+        filled[name] = fill(text_of(value), live.secrets) if inside else value
+    try:
+        return checked_params(job, filled)
+    except RequestRefused as error:
+        raise RequestRefused(f"{error}".replace(": give --param ", "; hand down "), field=error.field) from error
+
+
+def _items(fan: FanOut, names: Names) -> tuple[list[Value], bool]:
+    """The list that `source` is, or that it names; as text, it is JSON. And whether it is tainted.
+
+    Raises RequestRefused.
+    """
+    value, dirty = fan.source, fan.tainted
+    if isinstance(value, str) and value in names.values:
+        value, dirty = names.values[value], dirty or value in names.tainted
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise RequestRefused(f"the `source` of `fan_out` is no list, nor the name of one: {value[:60]!r}") from None
+    if not isinstance(value, list):
+        raise RequestRefused("the `source` of `fan_out` is no list")
+    return value, dirty
+
+
+def _label(item: Value) -> str:
+    text = " ".join(text_of(item).split())
+    return text if len(text) <= LABEL else text[: LABEL - 1] + "…"

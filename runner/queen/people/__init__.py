@@ -1,0 +1,1 @@
+"""People in the loop: who is asked, who voted, and the trace of what each did."""
