@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from formicary.runner.core.containing import ENGINES, Contained
 from formicary.runner.core.forked import FORKS, FanOut, SubWorkflow
 from formicary.runner.core.policy import ApprovalPolicy
+from formicary.runner.core.shape import Shape
 
 MAX_NAME: Final = 100
 DEFAULT_JOB_TIMEOUT: Final = 2 * 3600.0
@@ -28,12 +30,6 @@ DIALECTS: Final[tuple[Dialect, ...]] = (NATIVE, GO)
 
 Value = str | int | float | bool | None | list[Any] | dict[str, Any]
 """What a parameter, variable or output may be: plain data."""
-
-
-class Shape(BaseModel):
-    """Frozen, and deaf to keys that it does not know: the loader has refused those with their place already."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Param(Shape):
@@ -218,7 +214,7 @@ HTTP_METHODS: Final[Mapping[str, str]] = {
     "HTTP_DELETE": "DELETE",
 }
 """Methods that send one request, and how."""
-METHODS: Final = frozenset({"SHELL", *HTTP_METHODS, *QUEENS})
+METHODS: Final = frozenset({"SHELL", *ENGINES, "WEBSOCKET", "MESSAGING", *HTTP_METHODS, *QUEENS})
 METHODS_NOT_YET: Final = frozenset(
     [
         "DOCKER",
@@ -292,7 +288,7 @@ class WhenFilter(Shape):
     path: tuple[str, ...] = ()
 
 
-class TaskDefinition(Shape):
+class TaskDefinition(Contained):
     """One task. `except_` holds rendered text; scripts are lists of items."""
 
     task_type: str

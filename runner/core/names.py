@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from formicary.runner.core.definition import HTTP_METHODS, JobDefinition, Shape, TaskDefinition, Value
+from formicary.runner.core.definition import HTTP_METHODS, JobDefinition, TaskDefinition, Value
 from formicary.runner.core.language.functions import text_of
 from formicary.runner.core.language.limits import SECRET_CLOSE, SECRET_OPEN
+from formicary.runner.core.shape import Shape
 
 SECRET_TOKEN: Final = re.compile(f"{SECRET_OPEN}([^{SECRET_OPEN}{SECRET_CLOSE}]*){SECRET_CLOSE}")
 MAX_VARIABLE: Final = 100 * 1024
