@@ -1,12 +1,9 @@
 """`decide` with matrices: the combinations are one task to all others, and each has its own attempts."""
 
-import statistics
-import time
-
 from matrices import combinations
 from runs import EXCEPTED, Run, task
 
-from formicary.runner.core.definition import JobDefinition, Matrix, Retry
+from formicary.runner.core.definition import Matrix, Retry
 from formicary.runner.core.execution import (
     Begin,
     CancelAsked,
@@ -14,7 +11,6 @@ from formicary.runner.core.execution import (
     Executing,
     Finished,
     Offer,
-    Plan,
     Result,
     Stop,
     Withdraw,
@@ -161,24 +157,3 @@ def test_what_is_passed_by_counts_as_completed():
 def test_a_matrix_that_a_failure_skips_never_begins():
     run = Run(task("a"), task("test", needs=("a",), matrix=matrix())).play(a=1)
     assert run.reason("test") == "Skipped because task `a` failed." and list(run.execution.tasks) == ["a", "test"]
-
-
-def test_3000_combinations_and_500_tasks_are_decided_quickly():
-    """≤ 200 µs an event on a quiet machine; the median, for this one may not be."""
-    tasks = [task(f"t{number}", needs=(f"t{number - 1}",) if number % 10 else ()) for number in range(498)]
-    tasks += [task("test", matrix=matrix(3000)), task("ship", needs=("test",))]
-    plan = Plan(definition=JobDefinition(job_type="ci", tasks=tuple(tasks)))
-    execution, took = begin(7, 3, plan, 1000.0), []
-    execution, orders = decide(execution, plan, Begin(), 1000.0, 5)
-    offers, began = [order for order in orders if isinstance(order, Offer)], 0
-    while offers:
-        offer, began = offers.pop(0), began + 1
-        key = (offer.task_execution_id, offer.fence)
-        for event in (Claimed(*key, "ant"), Executing(*key), Finished(*key, Result(exit_code=0))):
-            at = time.perf_counter()
-            execution, orders = decide(execution, plan, event, 1000.0, 5)
-            took.append(time.perf_counter() - at)
-            offers += [order for order in orders if isinstance(order, Offer)]
-    assert execution.state is State.COMPLETED and began == 3499
-    assert statistics.median(took) < 200e-6
-    assert statistics.mean(took) < 1000e-6
