@@ -16,11 +16,14 @@ from formicary.ant.kit import Kit
 from formicary.ant.persist import patiently
 from formicary.ant.prepare import caches_of
 from formicary.ant.refusal import TaskRefused
+from formicary.ant.reports import reading
 from formicary.ant.workspace import Place
 from formicary.executors.contract import Outcome
+from formicary.runner.core.definition import TaskDefinition
 from formicary.runner.core.errors import ERR_ARTIFACT, ERR_CANCELLED, SetupError, UserError
 from formicary.runner.core.execution import ArtifactRef
 from formicary.runner.core.messages import TaskOrder
+from formicary.runner.core.reports import Reports
 
 
 async def artifacts_and_cache(
@@ -74,6 +77,18 @@ def _keep(
         if cache and refused is None:
             caches_of(kit, order, place, below).save(exact, said.append, warnings.append)
     return tuple(refs), warnings, said, refused
+
+
+def reports(
+    task: TaskDefinition, place: Place, mask: Callable[[str], str], warn: Callable[[str], None]
+) -> Reports | None:
+    """What the script's reports say, masked. Blocking."""
+    try:
+        with Below(place.workspace, place.uid) as below:
+            return reading.read(below, task.working_dir, task.reports, str(place.workspace), mask, warn)
+    except OSError as error:
+        warn(f"reports: the workspace cannot be read any more: {error}")
+        return None
 
 
 def outputs(place: Place, said: dict[str, str]) -> tuple[dict[str, str], list[str]]:

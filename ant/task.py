@@ -10,9 +10,11 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Final, Literal
 
 import anyio
+from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from formicary.ant import environment, keep, prepare
@@ -34,6 +36,7 @@ from formicary.runner.core.errors import (
 )
 from formicary.runner.core.execution import ArtifactRef, Result
 from formicary.runner.core.messages import Report, TaskOrder
+from formicary.runner.core.reports import Reports
 from formicary.runner.core.secrets.forms import MIN_SECRET, too_short
 from formicary.runner.core.secrets.masking import Masker
 
@@ -287,12 +290,25 @@ class Task:
                 outcome = Outcome(outcome.exit_code, refused.code, str(refused), outcome.usage)
         return refs, outcome
 
+    async def _reports(self) -> Reports | None:
+        if not self.order.task.reports or not self._script_began or self._disowned:
+            return None
+        warnings: list[str] = []
+        call = partial(keep.reports, self.order.task, self._place, self._told, warnings.append)
+        found = await to_thread.run_sync(call, limiter=self._kit.threads)
+        for text in warnings:
+            self._warn(text)
+        if found is not None:
+            self._log.sys(f"Reports: {found.tally().told}.")
+        return found
+
     def _hurried(self) -> bool:
         """Whether the queen wants it ended: then nobody waits for the artifact store."""
         return self._stops > 0
 
     async def _kept(self, outcome: Outcome) -> Result:
         refs, outcome = await self._artifacts(outcome)
+        reports = await self._reports()
         self._log.close()
         if self._log.full:
             self._warnings.append("The log is not whole: the queen was away, and the ant's disk had no room for it.")
@@ -307,6 +323,7 @@ class Task:
             warnings=(*self._warnings, *self._log.commands.warnings, *map(mask, warnings)),
             usage=outcome.usage,
             completed=outcome.completed,
+            reports=reports,
         )
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from formicary.runner.core.containing import ENGINES, Contained
 from formicary.runner.core.forked import FORKS, FanOut, SubWorkflow
 from formicary.runner.core.policy import ApprovalPolicy
+from formicary.runner.core.reports import ReportFiles
 from formicary.runner.core.shape import Shape
 
 MAX_NAME: Final = 100
@@ -237,7 +238,6 @@ TASK_KEYS_NOT_YET: Final = frozenset(
     [
         "report_stdout",
         "artifact_ids",
-        "reports",
         "container",
         "helper",
         "services",
@@ -324,6 +324,7 @@ class TaskDefinition(Contained):
     tags: tuple[str, ...] = ()
     artifacts: Artifacts = Artifacts()
     cache: tuple[Cache, ...] = ()
+    reports: ReportFiles = ReportFiles()
     webhook: Hook | None = None
     notify: tuple[Notify, ...] = ()
     resources: Resource | None = None

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from formicary.runner.core.definition import JobDefinition, Value
 from formicary.runner.core.forked import CancelChildren, ChildEnded, Children, Forked, Gather, Mind, Overlong
 from formicary.runner.core.policy import Answer, Approved, Due, Overdue, Rejected, Vote
+from formicary.runner.core.reports import Reports, Tally
 from formicary.runner.core.states import State
 
 
@@ -70,6 +71,8 @@ class Attempt(Part):
     artifacts: tuple[ArtifactRef, ...] = ()
     warnings: tuple[str, ...] = ()
     usage: Mapping[str, float] = Field(default_factory=dict)
+    tally: Tally | None = None
+    """What its reports say, in figures; the rest of them is in the store."""
     held: Held | None = None
     children: Children | None = None
     votes: tuple[Vote, ...] = ()
@@ -239,6 +242,7 @@ class Result:
     """What people have decided, of a MANUAL task."""
     completed: bool = False
     """Its exit code is a success though it is not 0: a 2xx of HTTP."""
+    reports: Reports | None = None
 
 
 @dataclass(frozen=True, slots=True)

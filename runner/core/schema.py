@@ -25,6 +25,7 @@ from formicary.runner.core.loading.meanings import MEANINGS, Meaning, plain
 from formicary.runner.core.loading.shapes import Fits, OneOf
 from formicary.runner.core.loading.table import ABSENT_IF_EMPTY, Key, Table
 from formicary.runner.core.policy import ApprovalPolicy
+from formicary.runner.core.reports import ReportFiles
 
 Schema = dict[str, Any]
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -60,6 +61,7 @@ TABLES: Final[Mapping[str, Described]] = {
     "WHEN": Described(matrix.WHEN, model.WhenFilter),
     "PARAM": Described(keys.PARAM, model.Param),
     "ARTIFACTS": Described(keys.ARTIFACTS, model.Artifacts),
+    "REPORTS": Described(keys.REPORTS, ReportFiles),
     "CACHE": Described(keys.CACHE, model.Cache, ("paths",)),
     "APPROVAL": Described(approving.APPROVAL, ApprovalPolicy),
     "SUB_WORKFLOW": Described(forking.SUB_WORKFLOW, SubWorkflow),
@@ -75,6 +77,7 @@ _ELSEWHERE: Final = {"retry": _RETRY.attempts, "delay_between_retries": _RETRY.d
 #: Shapes that are a mapping by one of the tables, and nothing else.
 _NESTED: Final = {
     "artifacts": "ARTIFACTS",
+    "reports": "REPORTS",
     "backoff": "BACKOFF",
     "hook": "HOOK",
     "notify_channel": "CHANNEL",

@@ -161,5 +161,6 @@ def _with_result(
         "artifacts": result.artifacts,
         "warnings": result.warnings,
         "usage": result.usage,
+        "tally": result.reports.tally() if result.reports else None,
     }
     return (*run.attempts[:-1], attempt.model_copy(update=fields))

@@ -51,6 +51,7 @@ from formicary.runner.core.loading.shapes import (
 )
 from formicary.runner.core.loading.shared import completed, concurrency, resources
 from formicary.runner.core.loading.table import Key, Table
+from formicary.runner.core.reports import ReportFiles
 
 
 def checkout(reader: Reader, node: Node) -> Checkout:
@@ -190,6 +191,7 @@ ARTIFACTS: Final = Table(
         "expires_after": Key(duration, "duration"),
     },
 )
+REPORTS: Final = Table("reports", {name: Key(strings, "texts") for name in ("junit", "coverage")})
 CACHE: Final = Table(
     "a cache",
     {
@@ -240,6 +242,7 @@ TASK: Final = Table(
         "allow_start_if_completed": Key(flag, "flag"),
         "always_run": Key(flag, "flag"),
         "artifacts": Key(_model(Artifacts, lambda: ARTIFACTS), "artifacts", late=True),
+        "reports": Key(_model(ReportFiles, lambda: REPORTS), "reports", late=True),
         "resources": Key(resources, "resources"),
         "approval_policy": Key(approval_policy, "approval_policy"),
         "await_forked_tasks": Key(names, "texts"),

@@ -121,6 +121,8 @@ environment | name → text | environment variables; the only way to set `PATH` 
 variables | a mapping, or a list of `{name, value}` | as `job_variables`, for this task | {"Target": "release"}
 checkout | `false`, or `{depth}` | whether the commit is put into the workspace; it is by default | {"depth": 0}
 artifacts | [artifacts](#artifacts) | which files to keep | {"paths": ["dist/*"]}
+reports | [reports](#reports) | which files tell of tests and of lines that ran
+    | {"junit": ["reports/*.xml"], "coverage": ["coverage.xml"]}
 cache | one [cache](#caches) or a list | which files to bring along from run to run
     | {"key": "npm", "key_paths": ["package-lock.json"], "paths": [".npm"]}
 resources | [a shared resource](#shared-resources) | what it holds while it runs | {"resource_type": "board"}
@@ -217,6 +219,10 @@ exclude | globs | but not these | ["dist/*.tmp"]
 when | `always`, `onSuccess`, `onFailure` | after which outcome | "always"
 expires_after | duration | it is deleted after so long, if its run is kept longer | "168h"
 """
+_REPORTS: Final = """
+junit | paths or globs | JUnit XML, as nearly every test tool writes it | ["reports/*.xml"]
+coverage | paths or globs | Cobertura XML or LCOV; what is in a file says which | ["coverage.xml", "lcov.info"]
+"""
 _CACHE: Final = """
 paths | paths or globs | what to bring along | [".npm"]
 key | text | under which name | "npm"
@@ -272,6 +278,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, Meaning]]] = {
         "FAN_OUT": _FAN_OUT,
         "PARAM": _PARAM,
         "ARTIFACTS": _ARTIFACTS,
+        "REPORTS": _REPORTS,
         "CACHE": _CACHE,
         "CHECKOUT": _CHECKOUT,
         "HOOK": _HOOK,

@@ -33,7 +33,7 @@ ABSENT_IF_EMPTY: Final = frozenset(
     | {"checkout", "backoff", "method", "allow_failure", "exit_codes", "triggers", "template"}
     | {"approval_policy", "timeout_action", "sub_workflow", "fan_out"}
     | {"hook", "notify", "notify_when", "status", "retention", "secrets", "pull_request_types"}
-    | {"concurrency", "resources"}
+    | {"concurrency", "resources", "reports"}
 )
 
 
