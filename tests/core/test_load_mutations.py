@@ -2,12 +2,17 @@
 
 import random
 import resource
+from functools import partial
 
 import pytest
-from costs import within
+from costs import swiftly, within
 from mutations import SEEDS, mutated
 
-from formicary.runner.core.load import load
+from formicary.runner.core.errors import DefinitionError
+from formicary.runner.core.execution import Begin, Plan
+from formicary.runner.core.load import attempt, load, plan
+from formicary.runner.core.names import environment, names_for
+from formicary.runner.core.plan import begin, decide
 
 
 @pytest.mark.parametrize("text", SEEDS)
@@ -17,21 +22,56 @@ def test_what_is_mutated_is_right_before(text):
 
 @pytest.mark.parametrize("seed", range(300))
 def test_every_mutated_file_gives_clear_problems_or_a_job(seed):
+    look_at(seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("start", range(300, 20_300, 1000))
+def test_thousands_of_mutated_files_do(start):
+    for seed in range(start, start + 1000):
+        look_at(seed)
+
+
+def look_at(seed):
+    """T13: neither a traceback nor a hang, and every refusal has its place and a remedy."""
     random_ = random.Random(seed)
     text = mutated(random_, SEEDS[seed % len(SEEDS)])
-    found = load(text, path="f.yml")
+    found = swiftly(0.5, lambda: load(text, path="f.yml"))
     assert found
     for each in found:
         assert (each.definition is None) == bool(each.problems)
-        for problem in each.problems:
-            # Only what concerns the whole file has no line.
-            assert problem.line >= 1 or "no job" in problem.message
-            assert problem.line <= text.count("\n") + 1
-            assert problem.message and "Traceback" not in problem.message and "formicary" not in problem.message
-            assert problem.expected, problem
-            if problem.line:
-                written = text.split("\n")[problem.line - 1]
-                assert problem.source == written and problem.column <= len(written) + 1
+        for problem in (*each.problems, *each.warnings):
+            look_at_problem(problem, text)
+        if each.definition is not None:
+            swiftly(0.5, partial(use, text, each))
+
+
+def look_at_problem(problem, text):
+    # Only what concerns the whole file has no line.
+    assert problem.line >= 1 or "no job" in problem.message
+    assert problem.line <= text.count("\n") + 1
+    assert problem.message and "Traceback" not in problem.message and "formicary" not in problem.message
+    assert problem.expected, problem
+    if problem.line:
+        written = text.split("\n")[problem.line - 1]
+        assert problem.source == written and problem.column <= len(written) + 1
+
+
+def use(text, loaded):
+    """What could be loaded can be planned, rendered and begun; or somebody is told why not, with the place."""
+    params = dict.fromkeys(loaded.definition.required_params, "1")
+    params |= {name: one.default for name, one in loaded.definition.params.items() if one.default is not None}
+    try:
+        planned = plan(text, loaded.index, names_for(None, built_in={}, params=params), dialect=loaded.dialect)
+        job = planned.definition
+        for task in job.tasks:
+            names = names_for(job, built_in={}, params=params, task=task)
+            environment(names, attempt(text, loaded.index, names, task.task_type, dialect=loaded.dialect))
+    except DefinitionError as error:
+        assert error.problems and all(one.line and one.message and one.expected for one in error.problems)
+        return
+    _, orders = decide(begin(1, 1, Plan(definition=job), 1.0), Plan(definition=job), Begin(), 1.0, 1)
+    assert orders
 
 
 HEAD = "job_type: a\nscript: "

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from jobs import REPEATING, RESULTS, definitions
-from matrices import check_matrices
+from matrices import check_matrices, is_live
 from voting import Voting
 
 from formicary.runner.core.deciding.advance import NO_COMBINATION
@@ -36,7 +36,7 @@ from formicary.runner.core.execution import (
     WakeAt,
     Withdraw,
 )
-from formicary.runner.core.graph import check, task_of
+from formicary.runner.core.graph import Graph, check, task_of
 from formicary.runner.core.plan import begin, decide, outstanding
 from formicary.runner.core.policy import Approved, Overdue, Rejected
 from formicary.runner.core.states import ACTIVE, JOB_TRANSITIONS, LEASED, TASK_TRANSITIONS, TERMINAL, State
@@ -165,6 +165,7 @@ class Execute(Voting, RuleBasedStateMachine):
         if before.state in TERMINAL:
             assert self.execution is before and orders == ()
         self.check_changes(before)
+        self.check_closing(before)
         self.check_tasks()
         self.check_offers(orders)
         self.check_orders()
@@ -207,6 +208,8 @@ class Execute(Voting, RuleBasedStateMachine):
             old = before.tasks.get(name) or TaskRun(name=name, matrix_of=run.matrix_of)
             assert name in before.tasks or run.matrix_of, "a task came from nowhere"
             assert reachable(TASK_TRANSITIONS, old.state, run.state, 5 if run.combinations else 3)
+            anew = old.state in TERMINAL and run.state not in TERMINAL
+            assert not anew or self.execution.job_retry > before.job_retry, "run again, and the job is not"
             known = {one.id: one for one in run.attempts}
             for one in old.attempts:
                 if one.id in self.forgotten:
@@ -217,6 +220,20 @@ class Execute(Voting, RuleBasedStateMachine):
                     assert reachable(TASK_TRANSITIONS, one.state, known[one.id].state, 1)
                 elif one.id not in self.forgotten:
                     assert one.state in (State.READY, State.STARTED), "an attempt that ran was forgotten"
+
+    def check_closing(self, before):
+        """always_run tasks begin when nothing else is left, and those that have run do not run again."""
+        if before.closing or not self.execution.closing:
+            return
+        nodes = Graph.of(self.plan.definition).nodes
+        always = sum(node.bit for node in nodes.values() if node.always_run)
+        for task in self.plan.definition.tasks:
+            run, old = self.execution.tasks[task.task_type], before.tasks[task.task_type]
+            if not task.always_run:
+                later = nodes[run.name].ancestors & always or run.combinations
+                assert later or not is_live(run), "not the end yet"
+            elif self.ran(old) and old.state in TERMINAL:
+                assert run is old, "an always_run task runs twice"
 
     def check_tasks(self):
         for run in self.execution.tasks.values():

@@ -175,6 +175,8 @@ class Queue(RuleBasedStateMachine):
 
     def begin(self, admission, ants):
         one = self.waiting.pop(admission.request_id)
+        older = [other for other in self.waiting.values() if other.rank < one.rank]
+        assert not any(self.startable(other) for other in older), "passed by one that came later"
         runs = self.runs()
         assert one.scheduled_at is None or one.scheduled_at <= self.now
         assert (admission.ant_id is not None) == one.needs_ant
