@@ -20,6 +20,7 @@ from formicary.runner.core.errors import (
     NotAllowed,
     NotFound,
     Problem,
+    RepositoryUnavailable,
     RequestRefused,
     UserError,
     WorldError,
@@ -76,6 +77,8 @@ def describe(error: Exception) -> ProblemDocument:
             return problem(422, str(error))
         case ValidationError():
             return _invalid(error)
+        case RepositoryUnavailable():
+            return problem(503, str(error))  # what its sentence says may take longer: a wrong token stays wrong
         case WorldError():
             return problem(503, f"{error} Try again in a moment.")
         case HTTPException():

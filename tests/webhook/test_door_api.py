@@ -257,7 +257,7 @@ async def test_a_repository_that_cannot_be_read_says_so(client, admin, door, rep
     door.reconciler.sync = sync
     response = await client.post(f"/api/repos/{repository.id}/sync", headers=admin)
     assert response.status_code == 503
-    assert "the folder is gone" in response.json()["detail"]
+    assert response.json()["detail"] == "demo cannot be read now: the folder is gone", "a moment brings it not back"
 
 
 # Artifacts
