@@ -112,6 +112,9 @@ def _lines(found: Json) -> Iterator[str]:
     rows = [(f"  {state(one['state'])}", one_line(one["job_type"]), one["path"]) for one in found["definitions"]]
     if rows:
         yield table(rows)
+    if found["commit"] and all(one["state"] == "Orphaned" for one in found["definitions"]):
+        remedy = "commit a .formicary/*.yml (`formicary init` writes a first one)"
+        yield f"  no job is defined at {found['commit'][:10]}; {remedy}"
     for one in found["definitions"]:
         for problem in one["problems"]:
             yield from (f"    {line}" for line in harmless(problem).splitlines())
