@@ -200,7 +200,8 @@ def _only_key(seal: Seal, keys: Mapping[str, int]) -> None:
     """What is sealed with another key would be out of reach, and nobody would notice. Raises SetupError."""
     for key_id, count in keys.items():
         if key_id != seal.key_id:
+            what, those = ("secret is", "that secret") if count == 1 else ("secrets are", "those secrets")
             raise SetupError(
-                f"{count} stored secrets are sealed with the key {key_id}, and the key at hand is {seal.key_id}; bring "
-                f"the right master key back, or remove those secrets first"
+                f"{count} stored {what} sealed with the key {key_id}, and the key at hand is {seal.key_id}; bring the "
+                f"right master key back, or remove {those} first"
             )

@@ -252,6 +252,19 @@ async def test_a_moved_row_does_not_open(world, tmp_path):
     assert secrets.mask("nothing") == "nothing"
 
 
+async def test_what_another_key_sealed_stands_in_the_way_of_a_new_secret(world, tmp_path):
+    await world.put("Token", "t0ken-value")
+    secrets = world.queen.secrets
+    right, secrets._key = secrets._key, MasterKey(tmp_path, {"FORMICARY_MASTER_KEY": "00" * 32})
+    assert secrets.complaint().startswith("1 stored secret is sealed with the key ")
+    assert secrets.complaint().endswith("or remove that secret first")
+    secrets._key = right
+    await world.put("Deploy", "d3ploy-value")
+    secrets._key = MasterKey(tmp_path, {"FORMICARY_MASTER_KEY": "00" * 32})
+    with pytest.raises(SetupError, match=r"^2 stored secrets are sealed .* or remove those secrets first$"):
+        await world.put("Other", "x")
+
+
 async def test_a_wrong_key_is_named_and_no_fault_of_the_script(world, tmp_path, repo):
     """D12: the attempt is lost, and says which key is wanted."""
     repo.commit({".formicary/ci.yml": "job_type: ci\nscript: 'x $Token'\n"})
