@@ -16,6 +16,7 @@ from formicary.runner.core.forked import FORKS, FanOut, SubWorkflow
 from formicary.runner.core.policy import ApprovalPolicy
 from formicary.runner.core.reports import ReportFiles
 from formicary.runner.core.shape import Shape
+from formicary.runner.core.webhooks import WebhookTrigger
 
 MAX_NAME: Final = 100
 DEFAULT_JOB_TIMEOUT: Final = 2 * 3600.0
@@ -85,6 +86,7 @@ class Triggers(Shape):
     pull_request: PullRequestFilter | None = None
     schedule: str = ""
     completed: tuple[str, ...] = ()
+    webhook: tuple[WebhookTrigger, ...] = ()
 
 
 class Concurrency(Shape):
@@ -218,42 +220,21 @@ HTTP_METHODS: Final[Mapping[str, str]] = {
 METHODS: Final = frozenset({"SHELL", *ENGINES, "WEBSOCKET", "MESSAGING", *HTTP_METHODS, *QUEENS})
 METHODS_NOT_YET: Final = frozenset(
     [
-        "DOCKER",
-        "KUBERNETES",
-        "WEBSOCKET",
-        "MESSAGING",
         "EXPIRE_ARTIFACTS",
     ]
 )
-TRIGGERS_NOT_YET: Final = frozenset({"comment", "release", "webhook", "s3", "queue"})
+TRIGGERS_NOT_YET: Final = frozenset({"comment", "release", "s3", "queue"})
 JOB_KEYS_NOT_YET: Final = frozenset(
     [
         "public_plugin",
         "sem_version",
-        "container",
-        "services",
     ]
 )
 TASK_KEYS_NOT_YET: Final = frozenset(
     [
         "report_stdout",
         "artifact_ids",
-        "container",
-        "helper",
-        "services",
-        "privileged",
-        "host_network",
-        "network_mode",
-        "node_selector",
-        "node_tolerations",
-        "affinity",
-        "pod_labels",
-        "pod_annotations",
-        "service_account",
-        "volumes",
         "fork_job_version",
-        "messaging_request_queue",
-        "messaging_reply_queue",
     ]
 )
 CHECKOUT_KEYS_NOT_YET: Final = frozenset({"submodules", "lfs", "ref"})

@@ -15,15 +15,16 @@ from typing import Final
 
 from formicary.runner.core.definition import GO, NATIVE, Combination, Dialect, JobDefinition, TaskDefinition
 from formicary.runner.core.errors import DefinitionError, Problem
+from formicary.runner.core.forked import FanOut
 from formicary.runner.core.language import source
 from formicary.runner.core.language.fragments import packed
 from formicary.runner.core.language.joined import Joined
 from formicary.runner.core.language.limits import MAX_NODES, MAX_RENDERED, Budget, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node
-from formicary.runner.core.language.nodes import Sequence as SequenceNode
 from formicary.runner.core.language.render import Rendered, end_of
 from formicary.runner.core.loading.document import FULL, Document
+from formicary.runner.core.loading.forking import fan_out_in
 from formicary.runner.core.loading.reader import Enough, Reader, Unread, When
 from formicary.runner.core.loading.samples import SAMPLE_NAMES
 from formicary.runner.core.loading.units import FILES, Planned, Unit, problem
@@ -151,6 +152,35 @@ def attempt(
         gone = Fault(-1, f"The task `{task_type}` is no longer in the definition", "it depends on values that changed")
         raise DefinitionError(unit.problems(faults or [gone], path))
     return task
+
+
+def fan_out_of(
+    text: str, index: int, names: Names, task_type: str, *, path: str = "", dialect: Dialect = NATIVE
+) -> FanOut:
+    """What a task says of the items it runs for, rendered while there is no item yet. Raises DefinitionError."""
+    unit = _unit(text, index, path, dialect)
+    if unit.constant is not None:
+        found, faults = getattr(unit.tasks.get(task_type), "fan_out", None), list[Fault]()
+    else:
+        found, faults = _read_part(unit, names, task_type)
+    if faults or found is None:
+        gone = Fault(-1, f"The task `{task_type}` has no `fan_out` any more", "it depends on values that changed")
+        raise DefinitionError(unit.problems(faults or [gone], path))
+    return found
+
+
+def _read_part(unit: Unit, names: Names, task_type: str) -> tuple[FanOut | None, list[Fault]]:
+    try:
+        rendered, names = _settled(unit, names, Budget(), task_type)
+    except Fault as fault:
+        return None, [fault]
+    reader = _reader(unit, rendered, When.ATTEMPT, names)
+    document = Document(reader, unit.text, own=True, line=unit.line)
+    try:
+        document.doubts(task_type, "fan_out")
+        return fan_out_in(reader, document.task_node(task_type)), reader.faults
+    except (Enough, Unread):
+        return None, reader.faults
 
 
 def _unit(text: str, index: int, path: str, dialect: Dialect) -> Unit:
@@ -292,19 +322,13 @@ def _read_task(
         return None, reader.faults
 
 
-def _typed_triggers(key: str, value: Node) -> bool:
-    """Whether these are triggers as the Go original writes them: a list of {name, type, …}, with templates in it."""
-    items = value.items if key == "triggers" and isinstance(value, SequenceNode) else []
-    return any(isinstance(item, MappingNode) and any(name.text == "type" for name, _ in item.pairs) for item in items)
-
-
 def _static(unit: Unit, reader: Reader) -> None:
     """Tell templates in keys that are read where nothing is rendered."""
     if not isinstance(reader.rendered.tree, MappingNode) or reader.rendered.run is None:
         return
     for key, value in reader.rendered.tree.pairs:
         row = FULL.keys.get(key.text)
-        if row is None or not row.static or (reader.go and _typed_triggers(key.text, value)):
+        if row is None or not row.static:
             continue
         start, end = reader.rendered.origin(key.start), reader.rendered.origin(end_of(value) - 1) + 1
         place = unit.compiled.region(start, max(end, start))

@@ -19,12 +19,13 @@ from formicary.runner.core import definition as model
 from formicary.runner.core.deciding.outcome import span
 from formicary.runner.core.forked import FanOut, SubWorkflow
 from formicary.runner.core.language.fragments import FOLDER
-from formicary.runner.core.loading import approving, forking, keys, matrix, outward, shared
+from formicary.runner.core.loading import approving, forking, keys, matrix, outward, shared, triggering
 from formicary.runner.core.loading.document import FULL, SHORT
 from formicary.runner.core.loading.meanings import MEANINGS, Meaning, plain
 from formicary.runner.core.loading.shapes import Fits, OneOf
 from formicary.runner.core.loading.table import ABSENT_IF_EMPTY, Key, Table
 from formicary.runner.core.policy import ApprovalPolicy
+from formicary.runner.core.webhooks import RateLimit, WebhookTrigger
 from formicary.runner.core.reports import ReportFiles
 
 Schema = dict[str, Any]
@@ -55,6 +56,8 @@ TABLES: Final[Mapping[str, Described]] = {
     "TRIGGERS": Described(keys.TRIGGERS, model.Triggers),
     "REF_FILTER": Described(keys.REF_FILTER, model.RefFilter),
     "PULL_REQUEST_FILTER": Described(keys.PULL_REQUEST_FILTER, model.PullRequestFilter),
+    "WEBHOOK": Described(triggering.WEBHOOK, WebhookTrigger, ("name", "auth", "secret_config")),
+    "RATE_LIMIT": Described(triggering.RATE_LIMIT, RateLimit, ("max",)),
     "CONCURRENCY": Described(shared.CONCURRENCY, model.Concurrency, ("group",)),
     "RESOURCES": Described(shared.RESOURCES, model.Resource, ("resource_type",)),
     "EXTRACT": Described(shared.EXTRACT, model.ExtractConfig),
@@ -86,6 +89,7 @@ _NESTED: Final = {
     "resources": "RESOURCES",
     "extract_config": "EXTRACT",
     "when_filter": "WHEN",
+    "rate_limit": "RATE_LIMIT",
     "approval_policy": "APPROVAL",
     "sub_workflow": "SUB_WORKFLOW",
     "fan_out": "FAN_OUT",
@@ -274,6 +278,24 @@ class _Schemas:
     def _pull_request_types(self, static: bool) -> Schema:
         words = {"enum": [*get_args(model.PullRequestType)]}
         return {"anyOf": [words, {**self.listed("pull_request_type", words), "minItems": 1}]}
+
+    def _webhook_triggers(self, static: bool) -> Schema:
+        one = self.nested("WEBHOOK", static=True)
+        return {"anyOf": [one, self.listed("webhook_trigger", one)]}
+
+    def _trigger_name(self, static: bool) -> Schema:
+        return {"anyOf": [{"type": "string", "pattern": f"^{triggering.NAME.pattern}$"}, {"type": "number"}]}
+
+    def _secret_name(self, static: bool) -> Schema:
+        return {"type": ["string", "boolean", "number"]}
+
+    _header_name = _secret_name
+
+    def _waiting(self, static: bool) -> Schema:
+        return self.reference("waiting", lambda: dict(_TEXT))
+
+    def _waiting_texts(self, static: bool) -> Schema:
+        return {"type": ["object", "null"], "additionalProperties": self._waiting(static)}
 
     def _checkout(self, static: bool) -> Schema:
         return {"anyOf": [self._flag(static), self.nested("CHECKOUT")]}

@@ -31,9 +31,10 @@ MAX_WORK: Final = 500_000
 MAX_INT: Final = 2**63 - 1
 
 # Code points of plane 16's private use area that mean something here. A file that holds one is refused; values of
-# parameters may hold them: a value is put in after parsing and never looked at again (for the last two see names.py).
+# parameters may hold them: a value is put in after parsing and never looked at again (for SECRET_… see names.py).
+# Those from 0x21 on stand for the signs of templates that wait (deferred.py).
 RESERVED_FIRST: Final = "\U0010f000"
-RESERVED_LAST: Final = "\U0010f00f"
+RESERVED_LAST: Final = "\U0010f07f"
 TOKEN_OPEN: Final = "\U0010f000"
 TOKEN_CLOSE: Final = "\U0010f001"
 SECRET_OPEN: Final = "\U0010f002"

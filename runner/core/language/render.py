@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from formicary.runner.core.definition import GO, NATIVE, Dialect
+from formicary.runner.core.language.deferred import masked
 from formicary.runner.core.language.go.template import parse as parse_go
 from formicary.runner.core.language.limits import Budget, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
@@ -95,6 +96,9 @@ class Compiled:
 
 
 def compile_document(text: str, dialect: Dialect = NATIVE) -> Compiled:
+    if "{{" not in text and "{%" not in text:
+        return Compiled(text, dialect, None, [])
+    text = masked(text)
     if "{{" not in text and "{%" not in text:
         return Compiled(text, dialect, None, [])
     template, faults = parse_go(text) if dialect == GO else parse(text)

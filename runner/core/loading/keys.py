@@ -26,7 +26,7 @@ from formicary.runner.core.definition import (
 )
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
-from formicary.runner.core.loading import forking, requesting
+from formicary.runner.core.loading import containers, forking, requesting, triggering
 from formicary.runner.core.loading.approving import approval_policy
 from formicary.runner.core.loading.matrix import matrix, when
 from formicary.runner.core.loading.outward import hook, notify, retention, secrets, status
@@ -52,6 +52,7 @@ from formicary.runner.core.loading.shapes import (
 from formicary.runner.core.loading.shared import completed, concurrency, resources
 from formicary.runner.core.loading.table import Key, Table
 from formicary.runner.core.reports import ReportFiles
+from formicary.runner.core.webhooks import WebhookTrigger
 
 
 def checkout(reader: Reader, node: Node) -> Checkout:
@@ -91,20 +92,28 @@ def _param(reader: Reader, node: Node) -> dict[str, Any]:
 
 
 def triggers(reader: Reader, node: Node) -> Triggers:
-    """A mapping, or a list of mappings of one key each."""
+    """A mapping, or a list of mappings of one key each. There may be several webhooks."""
     found: dict[str, Any] = {}
+    hooks: list[WebhookTrigger] = []
+    if triggering.templates_elsewhere(reader, node):
+        return Triggers()
     for item in reader.flat(node):
         if isinstance(item, Scalar):
             reader.tell(item, "A trigger is a key with its filter", f"write `{item.text[:30] or 'push'}: {{}}`")
             continue
         if reader.go and isinstance(item, MappingNode) and (kind := _type_of(reader, item)):
+            if kind == "webhook":
+                one = reader.attempt(partial(triggering.typed, reader, item), None)
+                hooks += [one] if one is not None else []
+                continue
             reader.tell(item, f"Not supported yet: triggers of the type `{kind[:60]}`", "remove it")
             continue
         again = TRIGGERS.read(reader, item)
+        hooks += again.pop("webhook", ())
         for name in found.keys() & again.keys():
             reader.tell(item, f"The trigger `{name}` is there twice", "write one filter that says both")
         found |= again
-    return Triggers(**found)
+    return Triggers(**found, webhook=triggering.distinct(reader, node, hooks))
 
 
 def _type_of(reader: Reader, node: MappingNode) -> str:
@@ -160,6 +169,7 @@ TRIGGERS: Final = Table(
         "pull_request": Key(pull_request_filter, "pull_request_filter"),
         "schedule": Key(cron_trigger, "text"),
         "completed": Key(completed, "texts"),
+        "webhook": Key(triggering.webhooks, "webhook_triggers"),
     },
     TRIGGERS_NOT_YET,
 )
@@ -214,6 +224,7 @@ DEFAULTS: Final[Mapping[str, Key]] = {
     "cache": Key(caches, "caches", late=True),
     "working_dir": Key(text, "text", late=True, code=True),
     "method": Key(method, "method"),
+    **containers.DEFAULTS,
 }
 RETRIES: Final[Mapping[str, Key]] = {
     "retry": _COUNT,
@@ -248,6 +259,7 @@ TASK: Final = Table(
         "await_forked_tasks": Key(names, "texts"),
         **forking.KEYS,
         **requesting.KEYS,
+        **containers.KEYS,
         "secrets": Key(secrets, "secrets", late=True),
         "webhook": Key(hook, "hook", late=True),
         "notify": Key(notify, "notify", late=True),

@@ -146,6 +146,8 @@ pull_request | [a filter of its own](#pull-requests), or `{}` | something happen
     | {"branches": ["main"]}
 schedule | a schedule | another way to write `cron_trigger`; write one of the two | "0 3 * * *"
 completed | list of jobs | one of these has [ended successfully](#one-job-after-another) | ["build"]
+webhook | [a mapping of its own](#webhooks), or a list of them | somebody has called an address of this job
+    | {"name": "deploy", "auth": "hmac_sha256", "secret_config": "DeployKey"}
 """
 _REF_FILTER: Final = """
 branches | globs | only these branches | ["main", "release/*"]
@@ -160,6 +162,21 @@ types | list | only these: `opened`, `synchronize` (a new commit), `reopened`, `
     `ready_for_review`, `edited` | ["opened", "synchronize"]
 paths | globs | only if a changed file is among these | ["src/**"]
 paths_ignore | globs | not if all changed files are among these | ["docs/**"]
+"""
+_WEBHOOK: Final = """
+name | letters, digits, `.`, `_`, `-` | the last part of the address | "deploy"
+auth | `hmac_sha256`, `token` | how the caller proves that he knows the secret | "hmac_sha256"
+secret_config | the name of a secret | which secret; without it every call is refused | "DeployKey"
+header | the name of a header | where signature or token stand; by itself `X-Hub-Signature-256`, or `Authorization`
+    behind `Bearer` | "X-Signature"
+params | name → template | parameters of the request | {"Version": "{{ body.version }}"}
+filter | a template | only calls for which this is `true` | "{{ body.env == 'prod' }}"
+dedup_key | a template | calls for which this is the same make one request | "{{ body.id }}"
+rate_limit | a mapping | how often it may be called | {"max": 10, "window": "1m"}
+"""
+_RATE_LIMIT: Final = """
+max | a number, at least 1 | so many calls | 10
+window | duration, from `1s` to `24h` | in so long a time | "1m"
 """
 _CONCURRENCY: Final = """
 group | text, at most 255 characters | the group's name, rendered when the request comes | "{{ GitBranch }}"
@@ -269,6 +286,8 @@ MEANINGS: Final[Mapping[str, Mapping[str, Meaning]]] = {
         "TRIGGERS": _TRIGGERS,
         "REF_FILTER": _REF_FILTER,
         "PULL_REQUEST_FILTER": _PULL_REQUEST_FILTER,
+        "WEBHOOK": _WEBHOOK,
+        "RATE_LIMIT": _RATE_LIMIT,
         "CONCURRENCY": _CONCURRENCY,
         "RESOURCES": _RESOURCES,
         "EXTRACT": _EXTRACT,

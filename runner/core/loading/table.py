@@ -33,6 +33,8 @@ ABSENT_IF_EMPTY: Final = frozenset(
     | {"checkout", "backoff", "method", "allow_failure", "exit_codes", "triggers", "template"}
     | {"approval_policy", "timeout_action", "sub_workflow", "fan_out"}
     | {"hook", "notify", "notify_when", "status", "retention", "secrets", "pull_request_types"}
+    | {"container", "affinity", "health", "limits", "labels", "amount", "pull_policy", "medium", "protocol"}
+    | {"rate_limit"}
     | {"concurrency", "resources", "reports"}
 )
 

@@ -14,6 +14,7 @@ from formicary.runner.core.definition import Dialect, JobDefinition, TaskDefinit
 from formicary.runner.core.errors import Problem
 from formicary.runner.core.language import fragments as included
 from formicary.runner.core.language import source
+from formicary.runner.core.language.deferred import unmasked
 from formicary.runner.core.language.dialect import dialect_of
 from formicary.runner.core.language.joined import Joined, join
 from formicary.runner.core.language.limits import MAX_FAULTS, Fault
@@ -60,7 +61,7 @@ class Unit:
     def _part(self, offset: int) -> tuple[source.Lines, int, str]:
         """The lines that hold an offset, what to add to it there, and the fragment's path, if it is one."""
         if isinstance(self.compiled, Joined) and (part := self.compiled.part_of(offset)).path:
-            return source.Lines(part.compiled.text), -part.base, part.path
+            return source.Lines(unmasked(part.compiled.text)), -part.base, part.path
         return self.lines, self.offset, ""
 
     def line(self, offset: int) -> int:
