@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from formicary.runner.core.errors import SetupError
+from formicary.runner.core.errors import Locked, SetupError
 from formicary.runner.store.seal import KEY_BYTES, Seal, key_from
 
 FILE_NAME: Final = "master.key"
@@ -42,8 +42,8 @@ class MasterKey:
 
     def __call__(self, sealed: Mapping[str, int]) -> Seal:
         """The key. `sealed`: how many secrets there are, by the id of their key; only where there is none a new key is
-        made. Raises SetupError."""
-        if self._seal is None:
+        made. One that fits nothing is read again, so that the right one counts when it is back. Raises Locked."""
+        if self._seal is None or (sealed and self._seal.key_id not in sealed):
             self._seal = Seal(self._read() or self._make(sealed))
         return self._seal
 
@@ -64,7 +64,7 @@ class MasterKey:
             return None
         key = key_from(text)
         if key is None:
-            raise SetupError(f"{self.place} does not hold a master key: {_FORM}")
+            raise Locked(f"{self.place} does not hold a master key: {_FORM}")
         return key
 
     def _content(self) -> str | None:
@@ -73,13 +73,13 @@ class MasterKey:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise SetupError(f"the master key {self._file} cannot be read: {error.strerror}") from error
+            raise Locked(f"the master key {self._file} cannot be read: {error.strerror}") from error
         with os.fdopen(descriptor, encoding="ascii", errors="replace") as file:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise SetupError(f"the master key {self._file} is not a file")
+                raise Locked(f"the master key {self._file} is not a file")
             if found.st_mode & 0o077 or found.st_uid not in (0, os.geteuid()):
-                raise SetupError(
+                raise Locked(
                     f"others may read or change the master key {self._file}; look who has it, then run: "
                     f"chown {os.geteuid()} {self._file} && chmod 600 {self._file}"
                 )
@@ -87,14 +87,14 @@ class MasterKey:
 
     def _make(self, sealed: Mapping[str, int]) -> bytes:
         if sealed:
-            raise SetupError(_missing(self.place, sealed))
+            raise Locked(_missing(self.place, sealed))
         if self._named:
-            raise SetupError(f"there is no {self._file}, which {FILE_VARIABLE} names; it holds {_FORM}")
+            raise Locked(f"there is no {self._file}, which {FILE_VARIABLE} names; it holds {_FORM}")
         key = secrets.token_bytes(KEY_BYTES)
         try:
             _write(self._file, key.hex() + "\n")
         except OSError as error:
-            raise SetupError(f"the master key {self._file} cannot be written: {error.strerror}") from error
+            raise Locked(f"the master key {self._file} cannot be written: {error.strerror}") from error
         return key
 
 

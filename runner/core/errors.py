@@ -9,6 +9,7 @@ FormicaryError
 │   ├── Conflict               the thing exists, but its state does not allow this
 │   ├── NotSupported           an honest no: this version cannot do it
 │   ├── SetupError             the operator's settings, folders or ports
+│   │   └── Locked             a secret whose key is not at hand: the world's too, it opens once the key is back
 │   └── Undeliverable          what is owed to the outside can never arrive as it is: somebody must act, then resend
 ├── WorldError                 a disk, a network, a forge: wait and retry
 │   ├── RepositoryUnavailable
@@ -108,6 +109,10 @@ class WorldError(FormicaryError):
 
 class RepositoryUnavailable(WorldError):
     """The repository cannot be read now."""
+
+
+class Locked(SetupError, WorldError):
+    """It is sealed, and the key that opens it is not at hand."""
 
 
 class ToldToWait(WorldError):

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 
-from formicary.runner.core.errors import SetupError, ToldToWait, Undeliverable, WorldError
+from formicary.runner.core.errors import Locked, SetupError, ToldToWait, Undeliverable, WorldError
 from formicary.runner.core.records import PullRequest, Repository
 from formicary.runner.publish import Credential
 from formicary.runner.publish.github_shapes import Pull, pull_request
@@ -115,6 +115,8 @@ class GitHub:
     def _token(self, repository: Repository) -> str:
         try:
             token = self._credential(repository.id, TOKEN)
+        except Locked:
+            raise  # its key may be back soon
         except SetupError as error:
             raise Undeliverable(f"{error} Then resend it.") from error
         if not token:

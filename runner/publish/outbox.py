@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import anyio
 
-from formicary.runner.core.errors import ToldToWait, Undeliverable, WorldError
+from formicary.runner.core.errors import Locked, ToldToWait, Undeliverable, WorldError
 from formicary.runner.core.records import OutboxEntry
 from formicary.runner.publish import Laned, Publisher
 from formicary.runner.publish.lanes import IN_FLIGHT, Lanes, Waiting
@@ -140,6 +140,8 @@ class Outbox:
             return Failure(str(error), for_good=True)
         except ToldToWait as error:
             return Failure(str(error), wait=min(error.retry_after, LONGEST_WAIT))
+        except Locked as error:  # no fault of the destination
+            return Failure(str(error))
         except TimeoutError as error:
             return Failure(str(error) or f"it took longer than {TRY:g} s", at_fault=True)
         except (WorldError, OSError) as error:

@@ -285,6 +285,7 @@ class Queen:
         return {
             "queen": "" if self._running else "she is not there",
             "ants": "" if self._board.workers else "no ant is there",
+            "secrets": self.secrets.complaint() if self._running else "",
         }
 
     def busy(self) -> int:

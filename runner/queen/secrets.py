@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from formicary.runner.core.errors import Conflict, DefinitionError, FormicaryError, Problem, SetupError
+from formicary.runner.core.errors import Conflict, DefinitionError, FormicaryError, Locked, Problem, SetupError
 from formicary.runner.core.records import DEFAULT_ORGANIZATION, JobRequest, Secret, SecretKind
 from formicary.runner.core.secrets import sight
 from formicary.runner.core.secrets.masking import Masker
@@ -176,14 +176,14 @@ class Secrets:
 
 
 def open_secret(reader: Reader, key: Key, secret_id: int) -> str:
-    """The value of a stored secret. Raises SetupError where it is gone or does not open."""
+    """The value of a stored secret. Raises SetupError where it is gone or does not open, Locked without its key."""
     found = reader.sealed_secret(secret_id)
     if found is None:
         raise SetupError("the secret was deleted just now")
     secret, sealed = found
     seal = key(reader.secret_keys())
     if seal.key_id != secret.key_id:
-        raise SetupError(
+        raise Locked(
             f"the secret `{secret.name}` is sealed with the key {secret.key_id}, and the key at hand is {seal.key_id}; "
             f"bring the right master key back, or set the secret anew"
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from formicary.runner.core.definition import Hook, JobDefinition, Notify
-from formicary.runner.core.errors import DefinitionError, SetupError, Undeliverable
+from formicary.runner.core.errors import DefinitionError, Locked, SetupError, Undeliverable
 from formicary.runner.core.load import load
 from formicary.runner.core.names import fill, secrets_in
 from formicary.runner.core.records import Definition, JobRequest, Version
@@ -80,13 +80,16 @@ class Outward:
             raise Undeliverable(f"the definition cannot be read for this request: {error}") from error
 
     def values(self, reader: Reader, request: JobRequest, what: str, *texts: Any) -> dict[str, str]:
-        """The values of the secrets that these texts name. Raises Undeliverable where this request sees one not."""
+        """The values of the secrets that these texts name. Raises Undeliverable where this request sees one not, Locked
+        while their key is away."""
         names = secrets_in(*texts)
         if not names:
             return {}
         own = reader.secret_params(request.id) if request.has_secrets else {}
         try:
             values = {**self.secrets().values_of(request, names), **{name: own[name] for name in names & own.keys()}}
+        except Locked as error:
+            raise Locked(f"{what} needs a secret: {error}") from error
         except (SetupError, DefinitionError) as error:
             raise Undeliverable(f"{what} needs a secret: {error}") from error
         missing = sorted(names - values.keys())

@@ -39,6 +39,14 @@ def test_a_missing_key_is_not_made_anew_while_something_is_sealed(tmp_path):
     assert "is not there" in MasterKey(tmp_path, {}).complaint(SEALED)
 
 
+def test_the_right_key_counts_when_it_is_back(tmp_path):
+    """One that fits nothing is not kept for ever."""
+    wrong, right = MasterKey(tmp_path, {}), KEY.hex()
+    assert wrong({}).key_id != key_id(right)
+    (tmp_path / "master.key").write_text(right)
+    assert wrong({key_id(right): 1}).key_id == key_id(right)
+
+
 def test_another_key_is_complained_about(tmp_path):
     key = MasterKey(tmp_path, {})
     other = key({}).key_id

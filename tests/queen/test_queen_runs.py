@@ -346,7 +346,7 @@ async def test_a_long_line_of_one_job_does_not_hide_another(hive, repo):
 
 async def test_she_is_well_while_she_runs(open_hive):
     async with open_hive() as hive:
-        assert hive.queen.health() == {"queen": "", "ants": "no ant is there"}
+        assert hive.queen.health() == {"queen": "", "ants": "no ant is there", "secrets": ""}
         async with hive.ant():
-            assert hive.queen.health() == {"queen": "", "ants": ""}
+            assert hive.queen.health() == {"queen": "", "ants": "", "secrets": ""}
     assert hive.queen.health()["queen"] == "she is not there"

@@ -8,6 +8,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from formicary.cli.masterkey import MasterKey
 from formicary.runner.core.records import Secret
 from formicary.runner.publish.guard import Guard, Reach
 from formicary.runner.publish.outbox import Outbox
@@ -198,10 +199,10 @@ script: [make]
 
 
 @asynccontextmanager
-async def with_secret(open_hive, name, value):
+async def with_secret(open_hive, name, value, key=lambda _: Seal(b"k" * 32)):
     """A hive that holds one secret config."""
     async with open_hive(told=Told([LifecycleEffect()])) as hive:
-        hive.queen.secrets = Secrets(hive.store, lambda _: Seal(b"k" * 32))
+        hive.queen.secrets = Secrets(hive.store, key)
         hive.queen._engine.secrets = hive.queen.secrets
         await hive.queen.secrets.put(Secret(name=name), value)
         yield hive
@@ -227,6 +228,32 @@ async def test_secrets_are_filled_in_at_sending_and_shown_nowhere(open_hive, rep
         (dead,) = hive.store.read().outbox(dead=True).records
         assert dead.error == "`127.0.0.1` answers 400 Bad Request: you said Bearer ***, and that is wrong"
     assert {call.headers["Authorization"] for call in receiver.calls} == {"Bearer s3cr3t-of-hook"}
+
+
+async def test_while_the_master_key_is_away_it_is_tried_again(open_hive, repo, receive, tmp_path):
+    """What a person can bring back is no dead letter; it is said where people look, and nothing has to be resent."""
+    receiver = receive()
+    repo.commit({".formicary/ci.yml": SECRET.format(url=receiver.url())})
+    async with with_secret(open_hive, "HookToken", "s3cr3t", key=MasterKey(tmp_path, {})) as hive:
+        assert hive.queen.health()["secrets"] == ""
+        kept = (tmp_path / "master.key").rename(tmp_path / "kept")
+        hive.queen.secrets = hive.queen._engine.secrets = Secrets(hive.store, MasterKey(tmp_path, {}))
+        await hive.watch(repo)
+        async with sending(hive):
+            async with hive.ant() as ant:
+                request = await hive.submit()
+                await ant.work(await ant.claim())
+                await hive.ended(request.id)
+            await hive.until(lambda: any(one.error for one in hive.store.read().outbox().records))
+            owed = hive.store.read().outbox().records
+            assert not any(one.dead for one in owed) and receiver.calls == []
+            said = next(one.error for one in owed if one.error)
+            assert "needs a secret: 1 secret is sealed" in said and "master.key is not there" in said
+            assert "master.key is not there" in hive.queen.health()["secrets"]
+            kept.rename(tmp_path / "master.key")
+            await settled(hive)
+        assert hive.queen.health()["secrets"] == "" and hive.store.read().outbox().records == ()
+    assert {call.headers["Authorization"] for call in receiver.calls} == {"Bearer s3cr3t"}
 
 
 async def test_a_url_may_be_a_secret_as_a_whole(open_hive, repo, receive):
