@@ -14,7 +14,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from formicary.runner.core.definition import JobDefinition, Value
-from formicary.runner.core.forked import CancelChildren, ChildEnded, Children, Forked, Gather, Mind, Overlong
+from formicary.runner.core.forked import CancelChildren, ChildEnded, Children, Forked, Gather, Mind, Overlong, Spread
+from formicary.runner.core.known import Known
 from formicary.runner.core.policy import Answer, Approved, Due, Overdue, Rejected, Vote
 from formicary.runner.core.reports import Reports, Tally
 from formicary.runner.core.states import State
@@ -128,15 +129,6 @@ class TaskRun(Part):
         return self.attempts[-1] if self.attempts else None
 
 
-class _Places(dict[str, str]):
-    """Which task an attempt is of, as far as that has been asked: it says nothing that the execution does not."""
-
-    def __eq__(self, other: object) -> bool:
-        return True
-
-    __hash__ = None
-
-
 class Execution(Part):
     """One run of a request. `next_number` gives task executions their ids (`<execution id>-<n>`); it is the fence too.
 
@@ -173,7 +165,8 @@ class Execution(Part):
     held: Held | None = None
     tasks: Mapping[str, TaskRun] = Field(default_factory=dict)
 
-    _places: _Places = PrivateAttr(default_factory=_Places)
+    _places: Known = PrivateAttr(default_factory=Known)
+    _awaited: Known = PrivateAttr(default_factory=Known)
 
     def attempt(self, task_execution_id: str) -> tuple[TaskRun, Attempt] | None:
         run = self.tasks.get(self._places.get(task_execution_id, ""))
@@ -189,6 +182,11 @@ class Execution(Part):
     def placed(self, task_execution_id: str, task: str) -> None:
         """Where to look first when this attempt is asked for, of this execution and of those that follow it."""
         self._places[task_execution_id] = task
+
+    @property
+    def awaited(self) -> Known:
+        """Of those for which a task waits, one that had not ended when it was looked at."""
+        return self._awaited
 
     def changed_since(self, before: Execution | None) -> Iterator[TaskRun]:
         """The tasks that are not as they were in `before`, an earlier moment of this execution."""
@@ -328,6 +326,7 @@ Event = (
     | Forked
     | ChildEnded
     | Overlong
+    | Spread
 )
 
 

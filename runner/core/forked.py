@@ -42,8 +42,8 @@ class SubWorkflow(_Frozen):
 
 
 class FanOut(_Frozen):
-    """The key `fan_out`: the forked job once an item of `source`, a list or the name of one. `max_parallel` 0: all at
-    once; `fail_fast`: the first that fails ends the others."""
+    """The key `fan_out`: the forked job, or the task's own script, once an item of `source`, a list or the name of one.
+    `max_parallel` 0: all at once; `fail_fast`: the first that fails ends the others."""
 
     source: Any = ""
     item_var: str = ""
@@ -113,6 +113,16 @@ class Overlong:
 
     task_execution_id: str
     fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The list of a task that runs once an item is made, and its items are the combinations of the plan that is decided
+    by from now on. `other`: runs of the same names that were of other items."""
+
+    task_execution_id: str
+    fence: int
+    other: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

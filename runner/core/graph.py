@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final
 
-from formicary.runner.core.definition import WORDS, Combination, JobDefinition, Target, TaskDefinition
+from formicary.runner.core.definition import WORDS, Combination, JobDefinition, Matrix, Target, TaskDefinition
 from formicary.runner.core.forked import FORK
 
 WAITS: Final = ("needs", "dependencies", "await_forked_tasks")
@@ -135,6 +135,22 @@ def task_of(definition: JobDefinition, name: str) -> TaskDefinition:
     return Graph.of(definition).nodes[name].task
 
 
+def spreads(task: TaskDefinition) -> bool:
+    """Whether the task's own script runs once an item of a list, which is made when the task is about to start."""
+    return task.fan_out is not None and task.method != FORK
+
+
+def with_matrices(definition: JobDefinition, matrices: Mapping[str, Matrix]) -> JobDefinition:
+    """The definition in which these tasks have these matrices."""
+    if not matrices:
+        return definition
+    tasks = tuple(
+        task.model_copy(update={"matrix": matrices[task.task_type]}) if task.task_type in matrices else task
+        for task in definition.tasks
+    )
+    return definition.model_copy(update={"tasks": tasks})
+
+
 def run_name(task: TaskDefinition, combination: Combination) -> str:
     return f"{task.task_type} ({combination.label})"
 
@@ -143,7 +159,8 @@ def _members(task: TaskDefinition) -> Iterator[Node]:
     """A node for each combination, with the task as this one runs it."""
     for one in task.matrix.combinations if task.matrix else ():
         shape = task.variants[one.variant] if task.variants else task
-        own = {"task_type": run_name(task, one), "matrix": None, "variants": ()}
+        fan_out = None if spreads(task) else task.fan_out
+        own = {"task_type": run_name(task, one), "matrix": None, "variants": (), "fan_out": fan_out}
         yield Node(shape.model_copy(update=own), (), (), (), 0, 0, (), task.task_type, one)
 
 

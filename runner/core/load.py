@@ -21,7 +21,6 @@ from formicary.runner.core.language.fragments import packed
 from formicary.runner.core.language.joined import Joined
 from formicary.runner.core.language.limits import MAX_NODES, MAX_RENDERED, Budget, Fault
 from formicary.runner.core.language.nodes import Mapping as MappingNode
-from formicary.runner.core.language.nodes import Node
 from formicary.runner.core.language.render import Rendered, end_of
 from formicary.runner.core.loading.document import FULL, Document
 from formicary.runner.core.loading.forking import fan_out_in
@@ -160,7 +159,8 @@ def fan_out_of(
     """What a task says of the items it runs for, rendered while there is no item yet. Raises DefinitionError."""
     unit = _unit(text, index, path, dialect)
     if unit.constant is not None:
-        found, faults = getattr(unit.tasks.get(task_type), "fan_out", None), list[Fault]()
+        task, faults = unit.tasks.get(task_type), list[Fault]()
+        found = task.fan_out if task else None
     else:
         found, faults = _read_part(unit, names, task_type)
     if faults or found is None:

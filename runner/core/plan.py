@@ -25,6 +25,7 @@ from formicary.runner.core.deciding.course import (
     why_stopped,
 )
 from formicary.runner.core.deciding.ending import over
+from formicary.runner.core.deciding.spreading import spread
 from formicary.runner.core.errors import ERR_ANT_LOST
 from formicary.runner.core.execution import (
     Acquired,
@@ -52,7 +53,7 @@ from formicary.runner.core.execution import (
     TaskRun,
     WakeAt,
 )
-from formicary.runner.core.forked import ChildEnded, Forked, Overlong
+from formicary.runner.core.forked import ChildEnded, Forked, Overlong, Spread
 from formicary.runner.core.graph import Graph, Node
 from formicary.runner.core.policy import Approved, Overdue, Rejected
 from formicary.runner.core.states import ACTIVE, LEASED, TASK_TRANSITIONS, TERMINAL, State, move
@@ -308,4 +309,5 @@ _EVENTS: Final[Mapping[type[Any], Callable[[Course, Any], None]]] = {
     Forked: children.forked,
     ChildEnded: children.child_ended,
     Overlong: children.overlong,
+    Spread: spread,
 }

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import anyio
 
+from formicary.runner.core.deciding.spreading import as_before
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import ERR_DEFINITION, ERR_LOST, DefinitionError, WorldError
 from formicary.runner.core.execution import (
@@ -27,7 +28,7 @@ from formicary.runner.core.execution import (
     Plan,
     RetryDue,
 )
-from formicary.runner.core.graph import task_of
+from formicary.runner.core.graph import spreads, task_of
 from formicary.runner.core.plan import begin, decide
 from formicary.runner.core.records import JobRequest, Lease, Version
 from formicary.runner.core.schedule import Admission, Admitted, AntView, Limits, Waiting, admit, match
@@ -325,11 +326,12 @@ class Dispatcher:
         request = start.request
         if not tx.waits(request.id):
             return Step(None)
+        previous = tx.execution(request.resume_of) if request.resume_of else None
+        start.plan = as_before(start.plan, tx.plan(previous.id)) if previous else start.plan
 
         def make(execution_id: int) -> Execution:
             live = start.live = Live(execution_id, start.request, start.version, start.plan, start.secrets)
             live.holds = start.held
-            previous = tx.execution(request.resume_of) if request.resume_of else None
             execution = begin(execution_id, request.id, start.plan, tx.now, previous)
             if start.held is not None:
                 execution = execution.model_copy(update={"held": start.held})
@@ -356,7 +358,7 @@ class Dispatcher:
                 continue
             task = task_of(start.plan.definition, order.task)
             fits = needed_tags(start.plan.definition, task) <= worker.tags and task.method in worker.ant.methods
-            if fits and not task.except_ and task.resources is None:
+            if fits and not (task.except_ or task.resources or spreads(task)):
                 event = Claimed(order.task_execution_id, order.fence, worker.ant.ant_id)
                 execution, more = decide(execution, start.plan, event, tx.now, live.seed)
                 start.orders = tuple(one for one in start.orders if one is not order) + more

@@ -37,7 +37,7 @@ from formicary.runner.core.execution import (
     Withdraw,
 )
 from formicary.runner.core.forked import FORKS, CancelChildren, Gather, Mind
-from formicary.runner.core.graph import task_of
+from formicary.runner.core.graph import spreads, task_of
 from formicary.runner.core.plan import decide
 from formicary.runner.core.policy import Overdue
 from formicary.runner.core.records import JobRequest
@@ -236,6 +236,9 @@ class Engine:
         found = execution.attempt(order.task_execution_id)
         if found is None or found[1].state is not State.READY:
             return
+        task, request = task_of(live.plan.definition, order.task), live.request
+        if spreads(task):
+            return self.carry(live, execution, order)
         verdict = self.excepted(live, execution, order.task)
         if verdict is not None:
             self.post(execution.id, Finished(order.task_execution_id, order.fence, verdict))

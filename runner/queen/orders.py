@@ -14,9 +14,10 @@ from typing import Final
 from formicary.runner.core.definition import Combination, JobDefinition, Matrix, Resource, TaskDefinition, Value
 from formicary.runner.core.errors import DefinitionError
 from formicary.runner.core.execution import Attempt, Execution, Held, Plan, TaskRun
+from formicary.runner.core.forked import FanOut
 from formicary.runner.core.graph import Graph
 from formicary.runner.core.load import attempt as render_attempt
-from formicary.runner.core.load import constant_plan
+from formicary.runner.core.load import constant_plan, fan_out_of
 from formicary.runner.core.load import plan as render_job
 from formicary.runner.core.messages import Source, TaskOrder
 from formicary.runner.core.names import OUTPUT, Names, environment, names_for, secrets_of
@@ -154,11 +155,42 @@ def render_task(
 ) -> tuple[TaskDefinition, Names]:
     """The attempt's own task and the names it was made from. `more` = values that this rendering alone has, those of
     `dirty` tainted. Raises DefinitionError."""
+    written, version = run.matrix_of or run.name, live.version
+    names = names_of(live, execution, run, attempt, now, url, seen, more, dirty)
+    with _explaining(seen):
+        task = render_attempt(version.text, version.index, names, written, path=version.path, dialect=version.dialect)
+    if run.matrix_of:
+        shape = Graph.of(live.plan.definition).nodes[run.name].task
+        task = task.model_copy(
+            update={"task_type": run.name, "matrix": None, "fan_out": shape.fan_out and task.fan_out}
+        )
+    return task, names
+
+
+def render_fan_out(live: Live, names: Names, name: str, seen: Sight = NOTHING) -> FanOut:
+    """What the task says of its items, before there is one. Raises DefinitionError."""
+    version = live.version
+    with _explaining(seen):
+        return fan_out_of(version.text, version.index, names, name, path=version.path, dialect=version.dialect)
+
+
+def names_of(
+    live: Live,
+    execution: Execution,
+    run: TaskRun,
+    attempt: Attempt,
+    now: float,
+    url: str,
+    seen: Sight = NOTHING,
+    more: Mapping[str, Value] = MappingProxyType({}),
+    dirty: frozenset[str] = frozenset(),
+) -> Names:
+    """All names that an attempt is rendered from."""
     written = run.matrix_of or run.name
     own: dict[str, Value] = {"TaskType": written, "TaskRetry": run.failures + run.lost}
     graph = Graph.of(live.plan.definition)
     planned, combination = graph.nodes[run.name].task, graph.nodes[run.name].combination
-    results = results_of(execution)
+    results = results_of(execution, graph)
     held = {**of_resource(execution.held, None), **of_resource(attempt.held, planned.resources)}
     names = _names(
         live.plan.definition,
@@ -176,13 +208,7 @@ def render_task(
         matrix=graph.nodes[written].task.matrix,
         combination=combination,
     )
-    names = replace(names.under(more, dirty, OUTPUT) if more else names, seed=attempt.fence)
-    with _explaining(seen):
-        version = live.version
-        task = render_attempt(version.text, version.index, names, written, path=version.path, dialect=version.dialect)
-    if combination is not None:
-        task = task.model_copy(update={"task_type": run.name, "matrix": None})
-    return task, names
+    return replace(names.under(more, dirty, OUTPUT) if more else names, seed=attempt.fence)
 
 
 def _names(

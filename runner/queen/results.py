@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from formicary.runner.core.deciding.spreading import items_of
 from formicary.runner.core.definition import TaskDefinition, Value
 from formicary.runner.core.execution import Execution, TaskRun
 from formicary.runner.core.forked import Child
-from formicary.runner.core.graph import Graph
+from formicary.runner.core.graph import Graph, spreads
 from formicary.runner.core.messages import Input
-from formicary.runner.core.states import TERMINAL
+from formicary.runner.core.states import SUCCESS, TERMINAL
 
 _NO_FOLDER: Final = re.compile(r"[^A-Za-z0-9._=+@,-]+")
 Outputs = Mapping[str, Value]
@@ -32,7 +33,7 @@ class Results:
 NO_RESULTS: Final = Results({}, {})
 
 
-def results_of(execution: Execution) -> Results:
+def results_of(execution: Execution, graph: Graph) -> Results:
     members: dict[str, list[TaskRun]] = {}
     for run in execution.tasks.values():
         if run.matrix_of:
@@ -44,7 +45,9 @@ def results_of(execution: Execution) -> Results:
             of_each = {label_of(one): found for one in members.get(run.name, ()) if (found := _outputs(one))}
             groups[run.name] = of_each
             at = max((_ended_at(one) for one in members.get(run.name, ())), default=0.0)
-            ended.append((at, run.name, _agreed(of_each)))
+            task = graph.nodes[run.name].task
+            own = _of_items(execution, task) if spreads(task) else {}
+            ended.append((at, run.name, {**_agreed(of_each), **own}))
         elif not run.matrix_of:
             ended.append((_ended_at(run), run.name, _outputs(run)))
     ended.sort(key=lambda one: one[0])
@@ -79,6 +82,22 @@ def _agreed(found: Mapping[str, Outputs]) -> Outputs:
             if same.setdefault(name, value) != value:
                 differ.add(name)
     return {name: value for name, value in same.items() if name not in differ}
+
+
+def _of_items(execution: Execution, task: TaskDefinition) -> Outputs:
+    """What the items of `fan_out` say, by their places in the list: `<item_var>_<n>_<name>`, as in the Go original."""
+    runs, fan = items_of(execution, task), task.fan_out
+    found: dict[str, Value] = {"FanOutItemCount": len(runs), "FanOutMode": "task"}
+    if fan and isinstance(fan.source, str) and fan.source.isidentifier():
+        found["FanOutSource"] = fan.source
+    for number, run in enumerate(runs):
+        about: dict[str, Value] = {"status": str(run.state)}
+        if run.state not in SUCCESS:
+            about |= {"exit_code": run.last.exit_code if run.last else None, "error_message": run.reason}
+        found |= {
+            f"{fan.item_var if fan else ''}_{number}_{name}": one for name, one in {**about, **_outputs(run)}.items()
+        }
+    return found
 
 
 def inputs_of(execution: Execution, graph: Graph, task: TaskDefinition) -> tuple[Input, ...]:

@@ -256,6 +256,10 @@ class Tx(Reader, Protocol):
         ...
 
     def end_request(
+    def put_list(self, execution_id: int, plan: Plan, task_type: str) -> None:
+        """The list of a task (`fan_out`) is made, or made anew: `plan` is the execution's with it."""
+        ...
+
         self, request_id: int, state: State, *, reason: str = "", error_code: str = "", error_message: str = ""
     ) -> None:
         """End a request that has no live execution (skipped, refused, cancelled while it waited)."""

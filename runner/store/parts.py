@@ -26,14 +26,20 @@ def body_of(execution: Execution) -> str:
     return execution.model_dump_json(exclude_defaults=True, exclude={"tasks"})
 
 
+def parts_needed(execution: Execution) -> int:
+    count = len(execution.tasks)
+    return 0 if count <= MOST_WHOLE else -(-count // PER_PART)
+
+
 def parts_of(execution: Execution, known: Execution | None) -> Iterator[tuple[int, str]]:
-    """The parts that are not on disk already, by their numbers; `known` is what is there. Tasks never change places."""
+    """The parts that are not on disk already, by their numbers; `known` is what is there. A task that has changed
+    its place has changed both of them."""
     if len(execution.tasks) <= MOST_WHOLE:
         return
     there = known if known is not None and len(known.tasks) > MOST_WHOLE else None
     names = [*execution.tasks]
     if there is None:
-        numbers = [*range(-(-len(names) // PER_PART))]
+        numbers = [*range(parts_needed(execution))]
     else:
         changed = {run.name for run in execution.changed_since(there)}
         numbers = sorted({place // PER_PART for place, name in enumerate(names) if name in changed})

@@ -126,6 +126,10 @@ UPDATE executions SET body = :body WHERE id = :id AND request_id = :request_id
 SELECT executions.body, parts.body FROM executions LEFT JOIN execution_parts AS parts ON execution_id = executions.id
 WHERE executions.id = :id ORDER BY part LIMIT 1000
 
+-- name: drop_parts
+-- The parts of tasks that are no more.
+DELETE FROM execution_parts WHERE execution_id = :id AND part >= :part
+
 -- name: put_part
 -- Some tasks of an execution as they are now.
 INSERT INTO execution_parts (execution_id, part, body) VALUES (:id, :part, :body)
@@ -151,6 +155,15 @@ ORDER BY execution_id LIMIT 100000
 -- name: add_plan
 -- The plan of an execution, once.
 INSERT INTO plans (execution_id, body) VALUES (:execution_id, :body)
+
+-- name: put_list
+-- The list of a task that runs once an item.
+INSERT INTO lists (execution_id, task_type, body) VALUES (:execution_id, :task_type, :body)
+ON CONFLICT (execution_id, task_type) DO UPDATE SET body = excluded.body
+
+-- name: lists
+-- The lists of an execution: no more than it has tasks.
+SELECT task_type, body FROM lists WHERE execution_id = :execution_id LIMIT 1000
 
 -- name: plan
 -- The plan of an execution.

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, TypeVar
 
+from formicary.runner.core.definition import Matrix
 from pydantic import ValidationError
 
+from formicary.runner.core.graph import with_matrices
 from formicary.runner.core.errors import LostError
 from formicary.runner.core.execution import Execution, Plan
 from formicary.runner.core.records import (
@@ -140,7 +142,10 @@ class SqliteReader:
         if row is None:
             return None
         try:
-            return Plan.model_validate_json(row[0])
+            plan = Plan.model_validate_json(row[0])
+            made = self._execute(SQL["lists"], {"execution_id": execution_id}).fetchall()
+            found = {name: Matrix.model_validate_json(body) for name, body in made}
+            return plan.model_copy(update={"definition": with_matrices(plan.definition, found)}) if found else plan
         except ValidationError as error:
             raise LostError(f"The plan of execution {execution_id} cannot be read back: {error}") from error
 

@@ -101,7 +101,19 @@ def _parts(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 13
+@MIGRATIONS(name="14 reports")
+def _reports(db: Database) -> None:
+    for statement in _statements("schema_14.sql"):
+        db.execute(statement)
+
+
+@MIGRATIONS(name="15 lists of items")
+def _lists(db: Database) -> None:
+    for statement in _statements("schema_15.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 15
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

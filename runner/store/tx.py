@@ -17,7 +17,7 @@ from formicary.runner.core.states import JOB_TRANSITIONS, TERMINAL, State, move
 from formicary.runner.store import Expired, rows
 from formicary.runner.store.cache import Memory, Overlay
 from formicary.runner.store.catalogue import CatalogueTx
-from formicary.runner.store.parts import attempt_ids, body_of, parts_of
+from formicary.runner.store.parts import attempt_ids, body_of, parts_needed, parts_of
 from formicary.runner.store.sql import SQL
 
 
@@ -155,6 +155,13 @@ class SqliteTx(CatalogueTx):
             self._close(execution)
         return execution
 
+    def put_list(self, execution_id: int, plan: Plan, task_type: str) -> None:
+        matrix = plan.definition.task(task_type).matrix
+        assert matrix is not None, "the plan has the list"
+        body = matrix.model_dump_json(exclude_defaults=True)
+        self._execute(SQL["put_list"], {"execution_id": execution_id, "task_type": task_type, "body": body})
+        self.learnt.plans[execution_id] = plan
+
     def save_execution(self, execution: Execution) -> None:
         known = self.learnt.executions.get(execution.id) or self._batch.executions.get(execution.id)
         known = known or self._memory.executions.get(execution.id)
@@ -177,6 +184,8 @@ class SqliteTx(CatalogueTx):
     def _put_parts(self, execution: Execution, known: Execution | None) -> None:
         for number, body in parts_of(execution, known):
             self._execute(SQL["put_part"], {"id": execution.id, "part": number, "body": body})
+        if known is not None and len(known.tasks) > len(execution.tasks):
+            self._execute(SQL["drop_parts"], {"id": execution.id, "part": parts_needed(execution)})
 
     def _close(self, execution: Execution) -> None:
         """What ends with an execution: its leases, its request, that request's secrets."""

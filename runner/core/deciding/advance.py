@@ -31,13 +31,13 @@ from formicary.runner.core.execution import (
     TaskRun,
     Withdraw,
 )
-from formicary.runner.core.graph import Node
+from formicary.runner.core.graph import Node, spreads
 from formicary.runner.core.states import ACTIVE, TERMINAL, State
 
 Rest = Literal["RESTART_JOB", "PAUSE_JOB", "PAUSE"]
 
 #: A task that begins anew with the job's next attempt.
-_ANEW: Final[Mapping[str, Any]] = {
+ANEW: Final[Mapping[str, Any]] = {
     "reason": "",
     "chosen": False,
     "led_to": "",
@@ -93,7 +93,7 @@ def follow(course: Course) -> None:
             combinations.conclude(course, run, node)
         choose(course, course.tasks[name].led_to)
         for follower in node.followers:
-            examine(course, follower)
+            examine(course, follower, after=run.name)
 
 
 def choose(course: Course, name: str) -> None:
@@ -103,40 +103,42 @@ def choose(course: Course, name: str) -> None:
         course.put(run, State.PENDING, chosen=True)
 
 
-def examine(course: Course, name: str) -> None:
-    """Start a waiting task, or skip it, if what is known by now says so."""
+def examine(course: Course, name: str, after: str = "") -> None:
+    """Start a waiting task, or skip it, if what is known by now says so. `after`: all that has changed since it was
+    looked at last is that this one has ended."""
     run, node = course.tasks[name], course.graph.nodes[name]
     if run.state is not State.PENDING or run.retry_at is not None or barred(course.execution):
         return
     if node.always_run and (not run.chosen or halted(course.execution)):
         return
     if run.chosen:
-        if course.all_ended(node.needs):
+        if course.all_ended_of(node.needs, name):
             launch(course, run, node)
     elif node.choosers:
-        if course.all_ended(node.choosers):
+        if course.all_ended_of(node.choosers, f"{name} chosen"):
             _skip(course, run, node, NOT_CHOSEN)
-    elif because := _blocker(course, node):
+    elif because := _blocker(course, node, (after,) if after else node.needs):
         _skip(course, run, node, f"Skipped because task `{because}` failed.", because)
-    elif course.all_ended(node.needs):
+    elif course.all_ended_of(node.needs, name):
         launch(course, run, node)
 
 
 def launch(course: Course, run: TaskRun, node: Node) -> None:
     """The task's time has come."""
-    unwanted = node.task.unwanted or (NO_COMBINATION if node.task.matrix and not node.members else "")
+    listed = node.task.matrix is not None and not spreads(node.task)
+    unwanted = node.task.unwanted or (NO_COMBINATION if listed and not node.members else "")
     if unwanted:
         outcome = outcomes.passed_by(node.task)
         _end_unrun(course, run, outcome, unwanted, excepted=outcome.state is State.SKIPPED)
-    elif node.task.matrix is not None:
+    elif listed:
         combinations.set_off(course, run, node)
     else:
         course.start(run)
 
 
-def _blocker(course: Course, node: Node) -> str:
-    """The failed task for which this one is skipped."""
-    for need in node.needs:
+def _blocker(course: Course, node: Node, needs: tuple[str, ...]) -> str:
+    """The failed task among these for which this one is skipped."""
+    for need in needs:
         if because := outcomes.blocks(course.graph.nodes[need].task, course.tasks[need]):
             return because
     return ""
@@ -272,17 +274,16 @@ def _asking(course: Course) -> bool:
 def _close(course: Course) -> None:
     """The last attempt is over: the always_run tasks that have not run do, with a budget of their own."""
     course.change(closing=True)
+    for name in course.graph.always:
+        if _under_way(course.tasks[name]):  # some of its combinations may have been called back
+            combinations.release(course, course.graph.nodes[name], anew=True)
     if not course.all_ended(course.graph.always):
         course.allow(course.plan.definition.timeout)
 
 
 def _start_always(course: Course) -> None:
     """In graph order: each as soon as nothing that comes before it is still to run."""
-    nodes = course.graph.nodes
-    for name in course.graph.always:
-        if _under_way(course.tasks[name]):
-            combinations.release(course, nodes[name], anew=True)
-    tasks = course.tasks
+    nodes, tasks = course.graph.nodes, course.tasks
     waiting = [name for name in course.graph.always if tasks[name].state is State.PENDING]
     if not waiting:
         return
@@ -327,7 +328,7 @@ def resume(course: Course) -> None:
     hard = 0 < limit <= number
     for run in sorted(course.tasks.values(), key=lambda run: bool(run.matrix_of)):  # those first that count others
         if hard or not outcomes.kept(course.graph.nodes[run.name].task, run):
-            course.put(run, State.PENDING, **_ANEW)
+            course.put(run, State.PENDING, **ANEW)
     set_out(course)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from formicary.runner.core.deciding import outcome as outcomes
 from formicary.runner.core.deciding.course import Course, fail_fast, may_start, settle
 from formicary.runner.core.execution import Combinations, Stop, TaskRun, Withdraw
-from formicary.runner.core.graph import Node
+from formicary.runner.core.graph import Node, spreads
 from formicary.runner.core.states import LEASED, TERMINAL, State
 
 #: As many combinations of a task as are offered or run at once where it says no `max_parallel`.
@@ -88,7 +88,7 @@ def member_ended(course: Course, node: Node, run: TaskRun) -> None:
 
 def _spoil(course: Course, group: Node, failed: TaskRun) -> None:
     course.count(group.task.task_type, spoilt=failed.name)
-    reason = fail_fast(failed.name)
+    reason = fail_fast(failed.name, group.task)
     for member in group.members:
         run = course.tasks[member]
         if run.state is State.PENDING:
@@ -110,7 +110,7 @@ def conclude(course: Course, run: TaskRun, node: Node) -> None:
     course.put(
         run,
         worst.state,
-        reason=_reason(runs, worst),
+        reason=_reason(runs, worst, "items" if spreads(node.task) else "combinations"),
         led_to=worst.led_to,
         excepted=worst.excepted,
         rerun=any(one.rerun for one in runs),
@@ -137,9 +137,9 @@ def _badness(course: Course, run: TaskRun) -> tuple[int, float]:
             return 4, ended
 
 
-def _reason(runs: list[TaskRun], worst: TaskRun) -> str:
+def _reason(runs: list[TaskRun], worst: TaskRun, ones: str) -> str:
     if worst.state in (State.COMPLETED, State.SKIPPED) or len(runs) == 1:
         return worst.reason
     same = sum(one.state is worst.state for one in runs)
     word = "failed" if worst.state is State.FAILED else "were cancelled"
-    return f"{same} of {len(runs)} combinations {word}: {worst.reason}"
+    return f"{same} of {len(runs)} {ones} {word}: {worst.reason}"

@@ -17,6 +17,7 @@ from formicary.runner.core.execution import (
     Attempt,
     DeadlinePassed,
     Execution,
+    Forget,
     Offer,
     Order,
     Plan,
@@ -25,7 +26,7 @@ from formicary.runner.core.execution import (
     WakeAt,
 )
 from formicary.runner.core.forked import Overlong
-from formicary.runner.core.graph import Graph, Node
+from formicary.runner.core.graph import Graph, Node, spreads
 from formicary.runner.core.policy import Due, Overdue
 from formicary.runner.core.states import ACTIVE, JOB_TRANSITIONS, TASK_TRANSITIONS, TERMINAL, State, move
 
@@ -74,6 +75,13 @@ class Course:
     def add(self, run: TaskRun) -> None:
         """A combination that was not there before."""
         self._keep(run)
+
+    def drop(self, run: TaskRun) -> None:
+        """A combination that is none any more goes, with its attempts and their logs."""
+        self._keep(run)
+        assert self._own is not None, "what is kept is kept in tasks of its own"
+        del self._own[run.name], self.touched[run.name]
+        self.orders += [Forget(attempt.id) for attempt in run.attempts]
 
     def _keep(self, run: TaskRun) -> TaskRun:
         if self._own is None:
@@ -158,6 +166,18 @@ class Course:
     def all_ended(self, names: tuple[str, ...]) -> bool:
         tasks = self.tasks
         return all(tasks[name].state in TERMINAL for name in names)
+
+    def all_ended_of(self, names: tuple[str, ...], who: str) -> bool:
+        """The same, where `who` asks, and always for these: it is remembered for whom it waits, so that a task with
+        hundreds of needs does not look at all of them each time."""
+        tasks, known = self.tasks, self.execution.awaited
+        awaited = known.get(who)
+        if awaited is not None and tasks[awaited].state not in TERMINAL:
+            return False
+        awaited = next((name for name in reversed(names) if tasks[name].state not in TERMINAL), None)
+        if awaited is not None:
+            known[who] = awaited
+        return awaited is None
 
     def decisive(self) -> TaskRun | None:
         """The task that fails the job: the one that said FATAL, else the first FAILED one not forgiven."""
@@ -253,11 +273,11 @@ def may_start(execution: Execution, node: Node) -> bool:
 def why_stopped(course: Course, node: Node) -> str:
     """Why a running attempt at this task is told to end, or may not begin again."""
     failed = "" if halted(course.execution) else spoilt(course.execution, node)
-    return fail_fast(failed) if failed else why_halted(course)
+    return fail_fast(failed, course.graph.nodes[node.group].task) if failed else why_halted(course)
 
 
-def fail_fast(failed: str) -> str:
-    return f"Task `{failed}` failed, and its matrix is fail_fast."
+def fail_fast(failed: str, task: TaskDefinition) -> str:
+    return f"Task `{failed}` failed, and its {'fan_out' if spreads(task) else 'matrix'} is fail_fast."
 
 
 def why_halted(course: Course) -> str:

@@ -292,13 +292,13 @@ class Document:
     def _is(self, scalar: Scalar, value: str) -> bool:
         return self.reader.attempt(partial(self.reader.text, scalar), "").strip() == value
 
-    def doubts(self, only: str = "") -> None:
+    def doubts(self, only: str = "", within: str = "") -> None:
         """Tell the decisions of control flow that stand on missing names, but for those that are made again later."""
         for doubt in self.reader.rendered.doubts:
             if doubt.missing and self.reader.when is When.LOAD:
                 continue
             task, key = self._around(doubt)
-            if only and task is not None and task is not self.task_node(only):
+            if (only and task is not None and task is not self.task_node(only)) or within not in ("", key):
                 continue
             if self.reader.when is When.PLAN and key in TASK.keys and TASK.keys[key].late and not self._shapes(doubt):
                 continue

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from formicary.runner.core.definition import MAX_NAME
+from formicary.runner.core.definition import MANUAL, MAX_NAME
 from formicary.runner.core.forked import AWAIT, FORK, FORKS, MOST_CHILDREN, FanOut, SubWorkflow
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Sequence
 from formicary.runner.core.loading.reader import Reader
 from formicary.runner.core.loading.shapes import fits, variables
-from formicary.runner.core.loading.table import Key, Table
+from formicary.runner.core.loading.table import Key, Table, read
 
 #: Keys of a task that say what an ant does; the queen needs none for these.
 _OF_ANTS: Final = ("script", "before_script", "after_script", "artifacts", "resources", "cache")
@@ -44,6 +44,12 @@ def fan_out(reader: Reader, node: Node) -> FanOut:
         if key not in fields and not _has(node, key) and len(reader.faults) == before:
             reader.tell(node, f"`fan_out` needs `{key}`", f"write {remedy}")
     return FanOut(**fields)
+
+
+def fan_out_in(reader: Reader, task: Node | None) -> FanOut | None:
+    """The `fan_out` of a task whose other keys are not read."""
+    pairs = reader.pairs(task) if isinstance(task, MappingNode) else ()
+    return next((read(reader, KEYS["fan_out"], value) for name, _, value in pairs if name == "fan_out"), None)
 
 
 def _source(reader: Reader, node: Node) -> tuple[Any, bool]:
@@ -110,11 +116,13 @@ _Told = Iterator[tuple[str, str, str]]
 
 
 def _of_others(fields: Mapping[str, Any]) -> _Told:
-    if "fan_out" in fields and not fields["fan_out"].fork_job_type:
-        what = "not supported: `fan_out` of a task's own script"
-        yield "fan_out", what, "use `matrix`, or fork a job: `method: FORK_JOB` and `fork_job_type`"
-    elif "fan_out" in fields:
+    fan: FanOut | None = fields.get("fan_out")
+    if fan and fan.fork_job_type:
         yield "fan_out", "Only FORK_JOB forks a job", "write `method: FORK_JOB`"
+    elif fan and fields.get("method") == MANUAL:
+        yield "fan_out", "A MANUAL task asks people, once: it cannot have a `fan_out`", "remove it"
+    elif fan and fields.get("matrix"):
+        yield "fan_out", "A task has a `matrix` or a `fan_out`", "keep one of the two"
     for key in _OF_FORKS:
         if key in fields:
             yield key, f"`{key}` is for tasks of the method FORK_JOB", "write `method: FORK_JOB`"

@@ -5,7 +5,6 @@ A child is trusted only if its parent is, of the same event, and what is tainted
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +13,17 @@ from typing import Any, Final
 from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
 from formicary.runner.core.errors import DefinitionError, NotFound, RequestRefused
 from formicary.runner.core.execution import Execution, Offer, TaskRun
-from formicary.runner.core.forked import DEEPEST, MOST_CHILDREN, Child, FanOut, SubWorkflow
+from formicary.runner.core.forked import DEEPEST, MOST_CHILDREN, Child, FanOut
 from formicary.runner.core.graph import task_of
 from formicary.runner.core.language.functions import text_of
 from formicary.runner.core.load import Loaded
-from formicary.runner.core.names import Names, fill, secrets_in
+from formicary.runner.core.names import fill, secrets_in
 from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, SyncState
 from formicary.runner.queen.arriving.requests import checked_params
 from formicary.runner.queen.arriving.sources import FOLDER, NO_GIT, Sources, load_all, tainted_names, without_doubles
 from formicary.runner.queen.board import Live
-from formicary.runner.queen.orders import render_task
+from formicary.runner.queen.children.spreading import listed
+from formicary.runner.queen.orders import names_of, render_fan_out, render_task
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.store import Reader, Store
 
@@ -97,53 +97,53 @@ class Forking:
     def made(self, live: Live, execution: Execution, order: Offer) -> Fork:
         """What the attempt forks. Raises UserError, WorldError."""
         run = execution.tasks[order.task]
-        fan = task_of(live.plan.definition, order.task).fan_out
-        before = {fan.item_var: ""} if fan else {}
-        task, names = self._rendered(live, execution, run, before)
-        fan, sub = task.fan_out, task.sub_workflow or SubWorkflow()
-        job_type = task.fork_job_type or (fan.fork_job_type if fan else "")
-        if not job_type:
-            raise RequestRefused("`fork_job_type` is empty, so there is no job to fork")
-        found = self._found(live.request, live.version.dialect, job_type)
-        self._refuse_circles(live.request, (found.repository_id, found.job.job_type))
-        if fan is None:
-            given = self._given(live, task)
-            children = (self._child(live, found, given, order, 0, ""),)
-            return Fork(children, waits=sub.wait_for_completion is True)
-        items, dirty = _items(fan, names)
+        if task_of(live.plan.definition, order.task).fan_out is not None:
+            return self._fanned(live, execution, run, order)
+        task = self._rendered(live, execution, run, {})
+        child = self._child(live, self._to_fork(live, task), self._given(live, task), order, 0, "")
+        return Fork((child,), waits=task.sub_workflow is not None and task.sub_workflow.wait_for_completion is True)
+
+    def _fanned(self, live: Live, execution: Execution, run: TaskRun, order: Offer) -> Fork:
+        """One child an item."""
+        assert run.last is not None, "a ready task has an attempt"
+        seen = self.secrets.seen_by(live.request)
+        names = names_of(live, execution, run, run.last, self.clock(), self.url, seen)
+        fan = render_fan_out(live, names, run.matrix_of or run.name, seen)
+        items, dirty = listed(fan, names)
         fan = fan.model_copy(update={"tainted": dirty})
         self._refuse_many(execution, len(items))
-        return Fork(
-            tuple(self._each(live, execution, run, found, fan, items, order)),
-            waits=True,
-            fail_fast=fan.fail_fast,
-            most=fan.max_parallel,
-        )
+        children = tuple(self._each(live, execution, run, fan, items, order))
+        return Fork(children, waits=True, fail_fast=fan.fail_fast, most=fan.max_parallel)
 
     def _rendered(
         self, live: Live, execution: Execution, run: TaskRun, more: Mapping[str, Value], tainted: bool = False
-    ) -> tuple[TaskDefinition, Names]:
+    ) -> TaskDefinition:
         assert run.last is not None, "a ready task has an attempt"
         seen = self.secrets.seen_by(live.request)
         dirty = frozenset(more) if tainted else frozenset()
-        return render_task(live, execution, run, run.last, self.clock(), self.url, seen, more, dirty)
+        return render_task(live, execution, run, run.last, self.clock(), self.url, seen, more, dirty)[0]
 
     def _each(
-        self,
-        live: Live,
-        execution: Execution,
-        run: TaskRun,
-        found: Found,
-        fan: FanOut,
-        items: list[Value],
-        order: Offer,
+        self, live: Live, execution: Execution, run: TaskRun, fan: FanOut, items: list[Value], order: Offer
     ) -> Iterator[NewChild]:
+        known: dict[tuple[str, str], Found] = {}
         for number, item in enumerate(items):
-            task, _ = self._rendered(live, execution, run, {fan.item_var: item}, fan.tainted)
+            task = self._rendered(live, execution, run, {fan.item_var: item}, fan.tainted)
+            named = _named(task)
+            found = known.get(named) or known.setdefault(named, self._to_fork(live, task))
             given = self._given(live, task)
             dirty = given.tainted | {fan.item_var} if fan.tainted else given.tainted
             given = Given({**given.params, fan.item_var: item}, dirty)
             yield self._child(live, found, given, order, number, _label(item))
+
+    def _to_fork(self, live: Live, task: TaskDefinition) -> Found:
+        """Raises UserError."""
+        job_type, _ = _named(task)
+        if not job_type:
+            raise RequestRefused("`fork_job_type` is empty, so there is no job to fork")
+        found = self._found(live.request, live.version.dialect, job_type)
+        self._refuse_circles(live.request, (found.repository_id, found.job.job_type))
+        return found
 
     def _given(self, live: Live, task: TaskDefinition) -> Given:
         """Those that `sub_workflow` names; else those of the parent, but for git's, and the task's variables."""
@@ -296,22 +296,10 @@ def _checked(live: Live, job: JobDefinition, given: Mapping[str, Value]) -> tupl
         raise RequestRefused(f"{error}".replace(": give --param ", "; hand down "), field=error.field) from error
 
 
-def _items(fan: FanOut, names: Names) -> tuple[list[Value], bool]:
-    """The list that `source` is, or that it names; as text, it is JSON. And whether it is tainted.
-
-    Raises RequestRefused.
-    """
-    value, dirty = fan.source, fan.tainted
-    if isinstance(value, str) and value in names.values:
-        value, dirty = names.values[value], dirty or value in names.tainted
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise RequestRefused(f"the `source` of `fan_out` is no list, nor the name of one: {value[:60]!r}") from None
-    if not isinstance(value, list):
-        raise RequestRefused("the `source` of `fan_out` is no list")
-    return value, dirty
+def _named(task: TaskDefinition) -> tuple[str, str]:
+    """The job that a task forks, and which version of it ("" = none is named)."""
+    fan = task.fan_out
+    return task.fork_job_type or (fan.fork_job_type if fan else ""), fan.fork_job_version if fan else ""
 
 
 def _label(item: Value) -> str:

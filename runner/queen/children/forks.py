@@ -14,16 +14,25 @@ from functools import partial
 import anyio.to_thread
 
 from formicary.runner.core.deciding.children import waiting
-from formicary.runner.core.errors import ERR_FORK, Conflict, DefinitionError, NotFound, UserError, WorldError
+from formicary.runner.core.errors import (
+    ERR_DEFINITION,
+    ERR_FORK,
+    Conflict,
+    DefinitionError,
+    NotFound,
+    UserError,
+    WorldError,
+)
 from formicary.runner.core.execution import AntLost, Execution, Finished, Offer, Order, Result, Stop
 from formicary.runner.core.forked import AWAIT, CancelChildren, Child, ChildEnded, Children, Forked, Gather, Mind
-from formicary.runner.core.graph import task_of
+from formicary.runner.core.graph import spreads, task_of
 from formicary.runner.core.records import JobRequest
 from formicary.runner.core.states import TERMINAL, State
 from formicary.runner.queen.arriving.requests import store_request
 from formicary.runner.queen.board import Live
 from formicary.runner.queen.children.forking import Fork, Forking
 from formicary.runner.queen.children.gathering import gathered
+from formicary.runner.queen.children.spreading import is_ready, spread
 from formicary.runner.queen.engine import Engine, Step, definition_result
 from formicary.runner.store import Tx
 
@@ -70,7 +79,8 @@ class Forks:
         except WorldError:
             raise
         except UserError as error:
-            result = Result(error_code=ERR_FORK, error_message=str(error))
+            own = spreads(task_of(live.plan.definition, order.task))
+            result = Result(error_code=ERR_DEFINITION if own else ERR_FORK, error_message=str(error))
             result = definition_result(error) if isinstance(error, DefinitionError) else result
             await self.engine.feed(live.execution_id, Finished(order.task_execution_id, order.fence, result))
         except Exception as error:
@@ -80,9 +90,12 @@ class Forks:
 
     async def _carry_out(self, live: Live, order: Offer) -> None:
         execution = self.engine.store.read().execution(live.execution_id)
-        if execution is None or not _is_ready(execution, order):
+        if execution is None or not is_ready(execution, order):
             return
-        if task_of(live.plan.definition, order.task).method == AWAIT:
+        task = task_of(live.plan.definition, order.task)
+        if spreads(task):
+            return await spread(self.engine, live, execution, order)
+        if task.method == AWAIT:
             children = self.forking.awaited(live, execution, order.task)
             return await self.engine.feed(
                 live.execution_id, Forked(order.task_execution_id, order.fence, Children(each=children, waits=True))
@@ -97,7 +110,7 @@ class Forks:
     def _store(self, tx: Tx, live: Live, order: Offer, fork: Fork, made: list[JobRequest]) -> Step:
         """Within a change: the children, and the attempt that has them. What is ready no more gets none."""
         execution = tx.execution(live.execution_id)
-        if execution is None or not _is_ready(execution, order):
+        if execution is None or not is_ready(execution, order):
             return Step(execution)
         made.clear()
         for each in fork.children:
@@ -182,8 +195,3 @@ class Forks:
             parent = reader.request(request.parent_id) if request and request.parent_id is not None else None
             if parent is not None and parent.state is State.CANCELLED:
                 await self._cancel((request_id,), parent.error_message)
-
-
-def _is_ready(execution: Execution, order: Offer) -> bool:
-    found = execution.attempt(order.task_execution_id)
-    return found is not None and found[1].state is State.READY and found[1].fence == order.fence

@@ -12,6 +12,7 @@ from formicary.runner.core.definition import JobDefinition, TaskDefinition, Valu
 from formicary.runner.core.errors import ERR_FORKED_JOB
 from formicary.runner.core.execution import ArtifactRef, Attempt, Execution, Plan, Result
 from formicary.runner.core.forked import Child, SubWorkflow
+from formicary.runner.core.graph import Graph
 from formicary.runner.core.states import SUCCESS, State
 from formicary.runner.queen.results import results_of
 from formicary.runner.store import Reader, Store
@@ -76,7 +77,7 @@ def _end(reader: Reader, child: Child) -> End:
     if execution is None or plan is None:
         return End(child, request.job_type, state, None, error, {}, ())
     code = None if state in SUCCESS else exit_code_of(execution, plan)
-    return End(child, request.job_type, state, code, error, _outputs(execution), _kept(execution, plan))
+    return End(child, request.job_type, state, code, error, _outputs(execution, plan), _kept(execution, plan))
 
 
 def exit_code_of(execution: Execution, plan: Plan) -> int | None:
@@ -86,9 +87,10 @@ def exit_code_of(execution: Execution, plan: Plan) -> int | None:
     return last.exit_code if last else None
 
 
-def _outputs(execution: Execution) -> dict[str, Value]:
+def _outputs(execution: Execution, plan: Plan) -> dict[str, Value]:
     """Of all its tasks together; what was said last counts."""
-    return {name: value for found in results_of(execution).outputs.values() for name, value in found.items()}
+    found = results_of(execution, Graph.of(plan.definition)).outputs
+    return {name: value for outputs in found.values() for name, value in outputs.items()}
 
 
 def _kept(execution: Execution, plan: Plan) -> tuple[ArtifactRef, ...]:
