@@ -243,7 +243,6 @@ class Engine:
         if verdict is not None:
             self.post(execution.id, Finished(order.task_execution_id, order.fence, verdict))
             return
-        task, request = task_of(live.plan.definition, order.task), live.request
         if task.method in FORKS:
             return self.carry(live, execution, order)
         view = OfferView(
