@@ -9,10 +9,10 @@ from typing import Any, BinaryIO, Final
 
 from formicary.ant.reports.events import Budget, elements, local
 from formicary.ant.reports.unreadable import Unreadable
-from formicary.runner.core.reports import BAD, Case, Tests, Verdict
+from formicary.runner.core.reports import BAD, Case, Suite, Verdict
 
 MOST_CASES: Final = 2000
-"""Tests that are kept one by one; the figures are of all."""
+"""Suite that are kept one by one; the figures are of all."""
 MOST_NAME: Final = 300
 MOST_MESSAGE: Final = 2000
 MOST_LINES: Final = 20
@@ -36,8 +36,9 @@ class Gathered:
 
     def read(self, file: BinaryIO, budget: Budget) -> None:
         """Raises Unreadable; what was read before is kept."""
-        from junitparser import TestCase
+        import junitparser
 
+        read: Callable[[Any], Any] = junitparser.TestCase.fromelem
         suites: list[str] = []
         for begins, element, depth in elements(file, budget, lambda tag: local(tag) == "testcase"):
             tag = local(element.tag)
@@ -47,7 +48,7 @@ class Gathered:
                 suites.append(element.attrib.get("file", "")) if begins else suites.pop()
             elif tag == "testcase" and not begins:
                 _plain(element)
-                self._take(TestCase.fromelem(element), suites[-1] if suites else "")
+                self._take(read(element), suites[-1] if suites else "")
 
     def _take(self, case: Any, suite_file: str) -> None:
         verdict, said = _verdict(case)
@@ -82,9 +83,9 @@ class Gathered:
         self.room -= len(cut)
         return cut
 
-    def tests(self) -> Tests:
+    def tests(self) -> Suite:
         cases = (*self.bad, *self.others)[:MOST_CASES]
-        return Tests(
+        return Suite(
             passed=self.counts.get("passed", 0),
             failed=self.counts.get("failed", 0),
             errors=self.counts.get("error", 0),
@@ -105,7 +106,8 @@ def _verdict(case: Any) -> tuple[Verdict, Any]:
     from junitparser import Error, Failure, Skipped
 
     found = case.result
-    for kind, verdict in ((Error, "error"), (Failure, "failed"), (Skipped, "skipped")):
+    kinds: tuple[tuple[type[Any], Verdict], ...] = ((Error, "error"), (Failure, "failed"), (Skipped, "skipped"))
+    for kind, verdict in kinds:
         for one in found:
             if isinstance(one, kind):
                 return verdict, one

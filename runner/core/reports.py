@@ -43,7 +43,7 @@ class Case(Part):
     message: str = ""
 
 
-class Tests(Part):
+class Suite(Part):
     """All tests of a task in figures, and the first of them one by one: those that went wrong before the others."""
 
     passed: int = 0
@@ -117,11 +117,11 @@ def percent(part: int, whole: int) -> str:
 class Reports(Part):
     """What the reports of one attempt say; None: there is none of this kind."""
 
-    tests: Tests | None = None
+    tests: Suite | None = None
     coverage: Coverage | None = None
 
     def tally(self) -> Tally:
-        tests, lines = self.tests or Tests(), self.coverage or Coverage()
+        tests, lines = self.tests or Suite(), self.coverage or Coverage()
         bad = tests.failed + tests.errors
         first = next((case.name for case in tests.cases if case.verdict in BAD), "")
         return Tally(

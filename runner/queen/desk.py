@@ -12,6 +12,7 @@ from formicary.runner.core.execution import AntLost, Event, Executing, Finished,
 from formicary.runner.core.graph import task_of
 from formicary.runner.core.messages import Ant, LogChunk, Report, TaskOrder
 from formicary.runner.core.records import Artifact, Lease
+from formicary.runner.core.reported import TaskReport
 from formicary.runner.queen.board import Claim, Live, Worker
 from formicary.runner.queen.changes import Change
 from formicary.runner.queen.engine import Engine, Step
@@ -134,20 +135,20 @@ class QueensDesk:
         event = _event(report)
         if live is None:
             self._done(report.task_execution_id)
-        elif isinstance(event, Finished) and event.result.artifacts:
-            await self._finish_with_artifacts(live, event)
+        elif isinstance(event, Finished) and (event.result.artifacts or event.result.reports):
+            await self._finish_with_yield(live, event)
         else:
             await self.engine.feed(execution_id, event)
         self._done(report.task_execution_id)
 
-    async def _finish_with_artifacts(self, live: Live, event: Finished) -> None:
-        """The result and the rows of its artifacts, in one change."""
+    async def _finish_with_yield(self, live: Live, event: Finished) -> None:
+        """The result and the rows of its artifacts and reports, in one change."""
         held, live.held = live.held, []
-        change = partial(self._save_artifacts, live=live, events=(*held, event))
+        change = partial(self._save_yield, live=live, events=(*held, event))
         step = await self.engine.save_or_hold(live, held, change)
         self.engine.obey(live, step)
 
-    def _save_artifacts(self, tx: Tx, live: Live, events: tuple[Event, ...]) -> Step:
+    def _save_yield(self, tx: Tx, live: Live, events: tuple[Event, ...]) -> Step:
         step = self.engine.step(tx, live, events)
         last = events[-1]
         if step.changed and isinstance(last, Finished) and step.execution is not None:
@@ -169,6 +170,17 @@ class QueensDesk:
                         created_at=tx.now,
                         expires_at=tx.now + expires if expires else None,
                     )
+                )
+            if last.result.reports is not None:
+                tx.add_report(
+                    TaskReport(
+                        organization_id=live.request.organization_id,
+                        repository_id=live.request.repository_id,
+                        request_id=live.request.id,
+                        task_execution_id=last.task_execution_id,
+                        task_type=found[0].name if found else "",
+                    ),
+                    last.result.reports,
                 )
         return step
 

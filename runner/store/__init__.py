@@ -37,6 +37,7 @@ from formicary.runner.core.records import (
     Version,
 )
 from formicary.runner.core.states import State
+from formicary.runner.store.facets import ReportsReader, ReportsTx
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ class Outstanding(NamedTuple):
     since: float | None = None
 
 
-class Reader(Protocol):
+class Reader(ReportsReader, Protocol):
     """What can be read, in a transaction or outside one. Every list has an index and a limit (D14)."""
 
     # Requests and their executions
@@ -238,7 +239,7 @@ class Reader(Protocol):
         ...
 
 
-class Tx(Reader, Protocol):
+class Tx(Reader, ReportsTx, Protocol):
     """What one change may do. `now` is the time of the transaction."""
 
     now: float

@@ -28,6 +28,7 @@ from formicary.runner.core.records import (
 from formicary.runner.store import rows
 from formicary.runner.store.cache import Overlay
 from formicary.runner.store.reader import SqliteReader
+from formicary.runner.store.reports import SqliteReportsTx
 from formicary.runner.store.rows import Shape, changed
 from formicary.runner.store.sql import SQL
 
@@ -36,7 +37,7 @@ R = TypeVar("R", bound=Record)
 _COALESCED: Final = "coalesced into an earlier look at the repository, or nothing there wanted a job"
 
 
-class CatalogueTx(SqliteReader):
+class CatalogueTx(SqliteReportsTx, SqliteReader):
     """Writes of the catalogue."""
 
     now: float

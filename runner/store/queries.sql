@@ -319,6 +319,35 @@ SELECT {artifact.columns} FROM artifacts WHERE id = :id
 SELECT {artifact.columns} FROM artifacts WHERE expires_at IS NOT NULL AND expires_at <= :now
 ORDER BY expires_at LIMIT :limit
 
+-- name: reports
+-- What the attempts of a request have reported, in the order in which it came: no more than it has attempts.
+SELECT {report.columns} FROM reports WHERE request_id = :request_id ORDER BY id LIMIT 100000
+
+-- name: report
+-- One report.
+SELECT {report.columns} FROM reports WHERE id = :id
+
+-- name: report_of_attempt
+-- What an attempt has reported.
+SELECT {report.columns} FROM reports WHERE task_execution_id = :task_execution_id
+
+-- name: add_report
+-- A new report.
+INSERT INTO reports ({report.columns_but_id}) VALUES ({report.values_but_id}) RETURNING id
+
+-- name: add_report_case
+-- One of its tests.
+INSERT INTO report_cases ({report_case.columns}) VALUES ({report_case.values})
+
+-- name: add_report_lines
+-- One of its files.
+INSERT INTO report_lines ({report_lines.columns}) VALUES ({report_lines.values})
+
+-- name: failing_cases
+-- The first of its tests that went wrong.
+SELECT {report_case.columns} FROM report_cases WHERE report_id = :report_id AND verdict IN ('failed', 'error')
+ORDER BY number LIMIT :limit
+
 -- name: usage_of_digest
 -- How many artifacts name these bytes.
 SELECT count(*) FROM artifacts WHERE digest = :digest

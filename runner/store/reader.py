@@ -4,10 +4,9 @@ one would hold its snapshot, and the write-ahead log could not be folded back.""
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 from formicary.runner.core.definition import Matrix
 from pydantic import ValidationError
@@ -27,7 +26,6 @@ from formicary.runner.core.records import (
     OutboxEntry,
     Page,
     PullRequest,
-    Record,
     Repository,
     Secret,
     SeenRef,
@@ -36,48 +34,18 @@ from formicary.runner.core.records import (
 )
 from formicary.runner.core.states import State
 from formicary.runner.store import Outstanding, lists, rows
-from formicary.runner.store.cache import Memory
+from formicary.runner.store.looking import page_of
 from formicary.runner.store.parts import execution_of
-from formicary.runner.store.rows import Shape, build
+from formicary.runner.store.reports import SqliteReportsReader
 from formicary.runner.store.seal import no_key
 from formicary.runner.store.sql import SQL
-
-R = TypeVar("R", bound=Record)
 
 #: As many waiting requests as one look returns; the oldest come first, so the others get their turn.
 MAX_WAITING = 100_000
 
 
-class SqliteReader:
+class SqliteReader(SqliteReportsReader):
     """The `Reader` of one connection."""
-
-    def __init__(self, connection: sqlite3.Connection, memory: Memory) -> None:
-        self._execute: Callable[..., sqlite3.Cursor] = connection.execute
-        self._memory = memory
-
-    def _row(self, name: str, parameters: Mapping[str, Any]) -> Any:
-        """The first row, or None."""
-        found = self._execute(SQL[name], parameters).fetchall()
-        return found[0] if found else None
-
-    def _one(self, shape: Shape[R], name: str, parameters: Mapping[str, Any]) -> R | None:
-        row = self._row(name, parameters)
-        return None if row is None else shape.decode(row)
-
-    def _many(self, shape: Shape[R], name: str, parameters: Mapping[str, Any]) -> list[R]:
-        return [shape.decode(row) for row in self._execute(SQL[name], parameters).fetchall()]
-
-    def _newest(
-        self, shape: Shape[R], table: str, page: int, page_size: int, keys: Mapping[str, str | int | None]
-    ) -> Page[R]:
-        """A page of the rows that have these values (None: any), newest first."""
-        wanted = {name: value for name, value in keys.items() if value is not None}
-        where = lists.where_equal(wanted)
-        window = lists.window(page, page_size)
-        text = f"SELECT {shape.columns} FROM {table}{where} ORDER BY id DESC LIMIT :limit OFFSET :offset"
-        found = tuple(shape.decode(row) for row in self._execute(text, {**wanted, **window}).fetchall())
-        (total,) = self._execute(f"SELECT count(*) FROM {table}{where}", wanted).fetchone()
-        return _page(found, total, page, window["limit"])
 
     # Requests and their executions
 
@@ -110,11 +78,11 @@ class SqliteReader:
         wanted = lists.RequestFilter(organization_id, repository_id, job_type, chosen, ref, commit, q.strip(), order)
         size = lists.window(page, page_size)["limit"]
         if wanted.q and not lists.search_words(wanted.q):
-            return _page((), 0, page, size)
+            return page_of((), 0, page, size)
         ids = [row[0] for row in self._run(lists.page_of_ids(wanted, page, page_size))]
         found = tuple(rows.REQUEST.decode(row) for row in self._run(lists.rows_of(ids, order))) if ids else ()
         total = sum(self._run(statement)[0][0] for statement in lists.totals(wanted))
-        return _page(found, total, page, size)
+        return page_of(found, total, page, size)
 
     def _run(self, statement: lists.Statement) -> list[Any]:
         return self._execute(statement.text, statement.parameters).fetchall()
@@ -232,7 +200,7 @@ class SqliteReader:
         window = lists.window(page, page_size)
         found = self._many(rows.VERSION, "versions_of_job", {**keys, **window})
         (total,) = self._row("count_versions", keys)
-        return _page(tuple(found), total, page, window["limit"])
+        return page_of(tuple(found), total, page, window["limit"])
 
     def cron_last(self, definition_id: int) -> float | None:
         row = self._row("cron_last", {"definition_id": definition_id})
@@ -349,7 +317,3 @@ class SqliteReader:
 
 def _parts(found: Sequence[tuple[str, str | None]]) -> list[str]:
     return [part for _, part in found if part is not None]
-
-
-def _page(found: tuple[R, ...], total: int, page: int, size: int) -> Page[R]:
-    return build(Page[R], {"records": found, "total_records": total, "page": max(page, 0), "page_size": size})

@@ -29,6 +29,7 @@ from formicary.runner.core.records import (
     Token,
     Version,
 )
+from formicary.runner.core.reported import ReportCase, ReportLines, TaskReport
 
 R = TypeVar("R", bound=Record)
 
@@ -152,3 +153,6 @@ RESOURCE: Final = Shape(JobResource)
 TOKEN: Final = Shape(Token)
 AUDIT: Final = Shape(Audit)
 OUTBOX: Final = Shape(OutboxEntry)
+REPORT: Final = Shape(TaskReport)
+REPORT_CASE: Final = Shape(ReportCase)
+REPORT_LINES: Final = Shape(ReportLines)

@@ -52,6 +52,9 @@ def _filled(text: str) -> str:
         token=rows.TOKEN,
         outbox=rows.OUTBOX,
         audit=rows.AUDIT,
+        report=rows.REPORT,
+        report_case=rows.REPORT_CASE,
+        report_lines=rows.REPORT_LINES,
         live_states=", ".join(f"'{state}'" for state in State if state not in TERMINAL),
     )
 

@@ -35,6 +35,9 @@ SHAPES = {
     "tokens": rows.TOKEN,
     "outbox": rows.OUTBOX,
     "leases": rows.LEASE,
+    "reports": rows.REPORT,
+    "report_cases": rows.REPORT_CASE,
+    "report_lines": rows.REPORT_LINES,
 }
 
 
@@ -46,7 +49,7 @@ def test_a_table_has_a_column_for_every_field_and_no_other(database, table):
 
 
 WITHOUT_ORGANIZATION = {"store", "refs", "crons", "request_secrets", "plans", "loose_digests", "pull_requests", "kept"}
-WITHOUT_ORGANIZATION |= {"execution_parts"}
+WITHOUT_ORGANIZATION |= {"report_cases", "report_lines", "execution_parts"}
 """The store itself, and parts that are only reached through a row that has one."""
 
 

@@ -1,0 +1,38 @@
+"""What the `Reader` and the `Tx` can do for one concern each: reports of tests and lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from formicary.runner.core.records import Page
+from formicary.runner.core.reported import ReportCase, ReportLines, TaskReport
+from formicary.runner.core.reports import Reports, Verdict
+
+
+class ReportsReader(Protocol):
+    def reports(self, request_id: int) -> list[TaskReport]:
+        """Of all attempts of all its executions, in the order in which they came."""
+        ...
+
+    def report(self, report_id: int) -> TaskReport | None: ...
+    def report_cases(
+        self, report_id: int, verdict: Verdict | None = None, page: int = 0, page_size: int = 200
+    ) -> Page[ReportCase]:
+        """Those that went wrong first."""
+        ...
+
+    def report_lines(self, report_id: int, page: int = 0, page_size: int = 200) -> Page[ReportLines]:
+        """Files with the most lines that did not run first."""
+        ...
+
+    def failing_cases(self, report_ids: Sequence[int], limit: int) -> list[ReportCase]:
+        """The first tests that went wrong, report by report."""
+        ...
+
+
+class ReportsTx(Protocol):
+    def add_report(self, report: TaskReport, said: Reports) -> TaskReport:
+        """Keep what an attempt's reports say; `report` names the attempt, its figures are made of `said`. One that was
+        kept already stays as it is."""
+        ...
