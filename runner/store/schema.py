@@ -107,12 +107,6 @@ def _reports(db: Database) -> None:
         db.execute(statement)
 
 
-@MIGRATIONS(name="14 reports")
-def _reports(db: Database) -> None:
-    for statement in _statements("schema_14.sql"):
-        db.execute(statement)
-
-
 @MIGRATIONS(name="15 lists of items")
 def _lists(db: Database) -> None:
     for statement in _statements("schema_15.sql"):
