@@ -40,7 +40,7 @@ ALIKE: Final = 20
 """Requests of one job and commit that are looked at, the newest ones."""
 SCHEDULE: Final = "schedule"
 REMEMBERED: Final = 4096
-"""Statuses whose last state is remembered."""
+"""Statuses that are remembered as they were posted last."""
 
 
 class Truth(Protocol):
@@ -88,7 +88,7 @@ class StatusPublisher:
     url: str
     kind: str = KIND
     _locks: Locks = field(default_factory=Locks)
-    _posted: OrderedDict[tuple[int, str, str], str] = field(default_factory=OrderedDict)
+    _posted: OrderedDict[tuple[int, str, str], Status] = field(default_factory=OrderedDict)
     """What this process knows to have landed last, by repository, commit and context."""
 
     def lane(self, entry: OutboxEntry) -> str:
@@ -132,10 +132,8 @@ class StatusPublisher:
             return
         why = self.why(newest.id) if newest.state not in TERMINAL else ""
         said = task_verdict(newest, execution, task, why) if task else verdict(newest, job, execution, why)
-        if newest.event == SCHEDULE and said.state in (
-            PENDING,
-            self._posted.get((repository.id, asked.commit, context)),
-        ):
+        last = self._posted.get((repository.id, asked.commit, context))
+        if newest.event == SCHEDULE and said.state in (PENDING, last and last.state):
             return  # forges keep a thousand of a context: every minute's success would use them up in a day
         await self._post(repository, asked.commit, context, said, f"/requests/{newest.id}")
 
@@ -186,9 +184,9 @@ class StatusPublisher:
         link = f"{self.url}{page}" if self.url and page else self.url
         status = Status(commit, one_line(self.mask(context)), said.state, described(said.description, self.mask), link)
         place = (repository.id, commit, context)
-        self._posted.pop(place, None)  # a try that fails may have landed
-        await forge.post_status(repository, status)
-        self._posted[place] = said.state
+        if self._posted.pop(place, None) != status:  # a try that fails may have landed
+            await forge.post_status(repository, status)
+        self._posted[place] = status
         while len(self._posted) > REMEMBERED:
             self._posted.popitem(last=False)
 

@@ -69,14 +69,15 @@ def _of_pull_requests(moment: Moment, due_at: float) -> Iterator[Owed]:
 
 
 def _tasks(moment: Moment) -> Iterator[tuple[str, bool]]:
-    """(task, whether it has ended) of those whose own status may say something else now; all at the job's ends."""
+    """(task, whether it has ended) of those whose own status may say something else now; what the job's end leaves
+    undone is told with it."""
     job = moment.definition
     if job is None or not job.status.per_task:
         return
     everything = moment.moved and (_is_new(moment) or moment.state in TERMINAL)
     for task in job.tasks:
         now, then = _state(moment.execution, task.task_type), _state(moment.before, task.task_type)
-        if everything or now is not then:
+        if (everything and now not in TERMINAL) or now is not then:
             yield task.task_type, now in TERMINAL
 
 

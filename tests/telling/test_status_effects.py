@@ -95,6 +95,14 @@ def test_tasks_are_told_when_they_move_and_all_at_the_ends():
         assert [one.payload.get("task", "") for one in ends] == ["", "build", "test"]
 
 
+def test_a_task_that_ended_before_its_job_is_not_told_once_more():
+    before = execution(State.EXECUTING, build=State.COMPLETED, test=State.EXECUTING)
+    ends = owed(before, execution(State.FAILED, build=State.COMPLETED, test=State.FAILED), EACH)
+    assert [one.payload.get("task", "") for one in ends] == ["", "test"]
+    ends = owed(before, execution(State.CANCELLED, build=State.COMPLETED, test=State.EXECUTING), EACH)
+    assert [one.payload.get("task", "") for one in ends] == ["", "test"]
+
+
 def test_a_commits_definitions():
     assert [(one.key, one.payload) for one in sync_owed(HERE, "c")] == [
         ("1/c/formicary/sync", {"repository_id": 1, "commit": "c"})
