@@ -6,10 +6,13 @@ Read anew each time, so that a new token counts without a restart. A file that o
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from formicary.cli.inmemory import InMemory
 from formicary.cli.repository import RepositorySettings
@@ -21,6 +24,9 @@ from formicary.runner.git.remote import USERNAME, Credentials
 from formicary.runner.store import Store
 
 log = logging.getLogger("formicary")
+
+_OPENSSH: Final = b"openssh-key-v1\0"
+_OLD_AND_LOCKED: Final = re.compile(rb"^(Proc-Type:.*|-----BEGIN )ENCRYPTED", re.M)
 
 Stored = Callable[[int, str], str | None]
 """The credential of this name that is stored for a repository (its number); `Secrets.credential`."""
@@ -74,8 +80,11 @@ def credentials_of(
 
     def key_of(said: RepositorySettings | None, repository: Repository) -> Path | None:
         if said and said.deploy_key:
-            return _private(said.deploy_key, repository, "deploy_key")
+            path = _private(said.deploy_key, repository, "deploy_key")
+            _unlocked(path.read_bytes(), repository)
+            return path
         text = stored(repository.id, "deploy_key")
+        _unlocked((text or "").encode(), repository)
         return keys.path(f"{repository.id}", text.rstrip("\n") + "\n") if text else None
 
     def credentials(repository: Repository) -> Credentials | None:
@@ -131,6 +140,22 @@ def _there(path: Path, repository: Repository) -> Path:
     if not path.is_file():
         raise SetupError(f"{path} is no file; formicary.toml names it for {repository.name}.")
     return path.absolute()
+
+
+def _unlocked(key: bytes, repository: Repository) -> None:
+    """ssh only says of a key with a passphrase that the other side does not accept it. The cipher's name follows the
+    magic of OpenSSH's format (its PROTOCOL.key); older ones have a header."""
+    body = b"".join(line for line in key.splitlines() if not line.startswith(b"-----"))
+    try:
+        plain = base64.b64decode(body, validate=True)
+    except ValueError:
+        plain = b""
+    locked = plain.startswith(_OPENSSH) and not plain.startswith(_OPENSSH + b"\0\0\0\4none")
+    if locked or _OLD_AND_LOCKED.search(key):
+        raise SetupError(
+            f"The `deploy_key` of {repository.name} has a passphrase, and nobody is here to type it; give it a key "
+            "without one (ssh-keygen -p takes it away)."
+        )
 
 
 def _private(path: Path, repository: Repository, key: str) -> Path:

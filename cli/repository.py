@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,6 +75,23 @@ def in_variable(value: str) -> list[str]:
     if "://" in value or "@" in value:
         return value.split()
     return [one for one in value.split(":") if one]
+
+
+def said_twice(many: Sequence[RepositorySettings]) -> str:
+    """A sentence where two of these would be one watched repository and are not the same words; else nothing."""
+    for number, one in enumerate(many):
+        for earlier in many[:number]:
+            if one == earlier:
+                continue
+            if one.name and one.name == earlier.name:
+                return f"two repositories are called {one.name}; a name is one repository's"
+            if _place(one) == _place(earlier):
+                return f"{one.url or one.path} stands there twice, with different settings; leave one"
+    return ""
+
+
+def _place(one: RepositorySettings) -> str:
+    return parse(one.url).identity if one.path is None else str(one.path.expanduser().absolute())
 
 
 def _wrong(reason: str) -> PydanticCustomError:

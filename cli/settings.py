@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
-from formicary.cli.repository import RepositorySettings, as_settings, in_variable
+from formicary.cli.repository import RepositorySettings, as_settings, in_variable, said_twice
 from formicary.cli.siteplace import is_elsewhere, site_place
 from formicary.runner.artifacts.address import address_of
 from formicary.runner.core.errors import SetupError
@@ -93,6 +93,14 @@ class Settings(BaseModel):
         """A path or an address, several, or tables with one."""
         many = value if isinstance(value, (list, tuple)) else [value]
         return [as_settings(one) for one in many]
+
+    @field_validator("repo")
+    @classmethod
+    def _each_once(cls, value: tuple[RepositorySettings, ...]) -> tuple[RepositorySettings, ...]:
+        """Two that would be one watched repository: what is said last would silently win."""
+        if twice := said_twice(value):
+            raise PydanticCustomError("twice", "{reason}", {"reason": twice})
+        return value
 
     @field_validator("notify_urls", mode="before")
     @classmethod

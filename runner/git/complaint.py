@@ -28,7 +28,7 @@ class Complaint:
     sentence: str
 
 
-#: (what is looked for, kind, sentence). The first that fits counts; `{url}`, `{host}`, `{last}` are filled in.
+#: (what is looked for, kind, sentence). The first that fits counts; `{url}`, `{host}` and others are filled in.
 _KNOWN: Final[Sequence[tuple[str, str, str]]] = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|host key for .* has changed",
@@ -39,7 +39,7 @@ _KNOWN: Final[Sequence[tuple[str, str, str]]] = (
     (
         r"Host key verification failed|No .* host key is known for",
         OTHER,
-        "The ssh host key of {host} is not in {hosts}; check its fingerprint and add it (ssh-keyscan {host}).",
+        "The ssh host key of {host} is not in {hosts}; check its fingerprint and add it (ssh-keyscan {port}{host}).",
     ),
     (
         r"Load key .*(invalid format|error in libcrypto|incorrect passphrase)|bad permissions|UNPROTECTED PRIVATE KEY",
@@ -146,6 +146,7 @@ def explain(said: str, address: Address, *, secrets: Sequence[str], authenticate
         else "it wants a token: `token_env` or `token_file`, or store one with `formicary secrets set --credential`"
     )
     words = {"url": address.url, "host": address.host or "this machine", "hosts": hosts, "why": why}
+    words["port"] = f"-p {address.port} " if address.port else ""
     for pattern, kind, text in _COMPILED:
         if pattern.search(clean):
             return Complaint(kind, text.format(last=last_words(clean), **words))

@@ -89,3 +89,20 @@ async def test_a_stored_key_reaches_ssh_without_a_disk(tmp_path, kept):
     assert shown.stdout.split()[:2] == file.with_suffix(".pub").read_text().split()[:2]
     body = file.read_text().splitlines()[2].encode()
     assert not any(body in one.read_bytes() for one in (tmp_path / "data").rglob("*") if one.is_file())
+
+
+@pytest.mark.parametrize("form", [(), ("-m", "PEM"), ("-m", "PKCS8")], ids=["openssh", "pem", "pkcs8"])
+async def test_a_key_with_a_passphrase_is_told_as_such(tmp_path, kept, form):
+    """ssh would only say that the other side does not accept it."""
+    repository, _, secrets, put = kept
+    said = {"url": "ssh://git@host.example/app.git", "name": "app", "deploy_key": str(tmp_path / "key")}
+    make = ["ssh-keygen", "-q", "-t", "rsa", *form, "-f", tmp_path / "key"]
+    subprocess.run([*make, "-N", "some words"], check=True)
+    with pytest.raises(SetupError, match="`deploy_key` of app has a passphrase"):
+        credentials_of(settings_of(tmp_path, said))(repository)
+    await put("deploy_key", (tmp_path / "key").read_text())
+    with pytest.raises(SetupError, match="has a passphrase"):
+        credentials_of(settings_of(tmp_path), stored=secrets.credential)(repository)
+    (tmp_path / "key").unlink()
+    subprocess.run([*make, "-N", ""], check=True)
+    assert credentials_of(settings_of(tmp_path, said))(repository).deploy_key == tmp_path / "key"

@@ -37,6 +37,18 @@ def read(tmp_path, text):
             '[[repo]]\npath = "a"\nbrnch = "x"\n',
             "`brnch` of repository 1 in formicary.toml is no setting; there is path, url, name, branch, visibility",
         ),
+        (
+            '[[repo]]\nurl = "https://a/b"\nname = "x"\n[[repo]]\nurl = "https://a/c"\nname = "x"\n',
+            "`repo` from formicary.toml: two repositories are called x; a name is one repository's",
+        ),
+        (
+            '[[repo]]\nurl = "https://a/b"\nname = "x"\n[[repo]]\nurl = "https://a/b.git"\nname = "y"\n',
+            "`repo` from formicary.toml: https://a/b.git stands there twice, with different settings; leave one",
+        ),
+        (
+            '[[repo]]\npath = "/a"\n[[repo]]\npath = "/a"\nname = "y"\n',
+            "`repo` from formicary.toml: /a stands there twice, with different settings; leave one",
+        ),
         ("prot = 1\n", "`prot` in formicary.toml is no setting; there is "),
     ],
 )
@@ -85,3 +97,8 @@ def test_the_forge_is_said_or_found_out(said, forge, slug):
     one = RepositorySettings.model_validate(said)
     found = _with_settings(Repository(id=0, name="hill", path="x"), one, parse(one.url) if one.url else None)
     assert (found.forge, found.slug) == (forge, slug)
+
+
+def test_the_same_said_twice_is_said_once(tmp_path):
+    """`--repo . --repo .` harms nobody."""
+    assert len(read(tmp_path, '[[repo]]\npath = "/a"\n[[repo]]\npath = "/a"\n').repo) == 2

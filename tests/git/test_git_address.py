@@ -104,3 +104,10 @@ def test_complaints(said, kind, words):
     assert words in found.sentence
     assert "s3cret" not in found.sentence
     assert secret.basic.removeprefix("Basic ") not in found.sentence
+
+
+def test_a_host_key_is_looked_for_at_the_port_that_is_used():
+    found = complaint.explain(
+        "Host key verification failed.", parse("ssh://h:2222/a"), secrets=(), authenticated=False, hosts="/known_hosts"
+    )
+    assert found.sentence.endswith("add it (ssh-keyscan -p 2222 h).")
