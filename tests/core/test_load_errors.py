@@ -53,8 +53,6 @@ def test_a_task_key_of_later_is_not_called_misspelt(key):
     "text",
     [
         *(f"triggers: {{{name}: {{}}}}" for name in sorted(TRIGGERS_NOT_YET)),
-        "method: DOCKER",
-        "method: KUBERNETES",
         "checkout: {lfs: true}",
     ],
 )

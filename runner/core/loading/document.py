@@ -24,6 +24,7 @@ from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
 from formicary.runner.core.language.run import Doubt
 from formicary.runner.core.loading.approving import fitting
+from formicary.runner.core.loading.containers import containing, merged
 from formicary.runner.core.loading.forking import suiting
 from formicary.runner.core.loading.keys import DEFAULTS, JOB, RETRIES, TASK, params
 from formicary.runner.core.loading.matrix import check_runs
@@ -31,6 +32,7 @@ from formicary.runner.core.loading.reader import Reader, Unread, When
 from formicary.runner.core.loading.requesting import requesting
 from formicary.runner.core.loading.shapes import UNKNOWN, variables
 from formicary.runner.core.loading.table import Key, Table, read
+from formicary.runner.core.loading.words import value_of
 from formicary.runner.core.names import secrets_named
 
 _NOT_YET: Final = JOB_KEYS_NOT_YET | TASK_KEYS_NOT_YET
@@ -47,7 +49,10 @@ _TASK_FIELDS: Final = frozenset(TaskDefinition.model_fields)
 _OF_THE_JOB: Final = frozenset({"description", "webhook", "notify", "resources"})
 #: A block of the source that holds one of these shapes the graph.
 _SHAPES: Final = re.compile(
-    r"^[ \t]*(?:-[ \t]+)?(?:" + "|".join(name for name, key in TASK.keys.items() if not key.late) + r")[ \t]*:", re.M
+    r"^[ \t]*(?:-[ \t]+)?(?:"
+    + "|".join(name for name, key in TASK.keys.items() if not key.late or name == "container")
+    + r")[ \t]*:",
+    re.M,
 )
 
 
@@ -86,14 +91,14 @@ class Document:
 
     def task_variables(self, task_type: str) -> tuple[dict[str, Value], frozenset[str]]:
         task = self.task_node(task_type)
-        node = None if task is None else _value(task, "variables")
+        node = None if task is None else value_of(task, "variables")
         if node is None:
             return {}, frozenset()
         nothing: tuple[dict[str, Value], frozenset[str]] = ({}, frozenset())
         return self.reader.attempt(partial(variables, self.reader, node), nothing)
 
     def _under(self, name: str) -> Node | None:
-        return _value(self.root, name) if isinstance(self.root, MappingNode) else None
+        return value_of(self.root, name) if isinstance(self.root, MappingNode) else None
 
     # --- the job
 
@@ -101,10 +106,10 @@ class Document:
         """The job, or None where it has no name; what is wrong is told to the reader."""
         reader = self.reader
         root = reader.mapping(_or_fail(reader, self.root), "A job")
-        tasks = _value(root, "tasks")
+        tasks = value_of(root, "tasks")
         fields = self._fields(root, tasks is not None)
         if "job_type" not in fields:
-            if _value(root, "job_type") is None:
+            if value_of(root, "job_type") is None:
                 reader.tell(root, "This job has no `job_type`", "name it: `job_type: build`")
             return None
         self._one_schedule(root, fields)
@@ -119,12 +124,12 @@ class Document:
         schedule = fields["triggers"].schedule if "triggers" in fields else ""
         if schedule and fields.get("cron_trigger"):
             told = "The job has a `cron_trigger` and a `schedule` among its triggers"
-            self.reader.tell(_value(root, "cron_trigger") or root, told, "keep one of the two")
+            self.reader.tell(value_of(root, "cron_trigger") or root, told, "keep one of the two")
         if schedule:
             fields["cron_trigger"] = schedule
         if "triggers" in fields and fields["job_type"] in fields["triggers"].completed:
             told = "A job cannot follow itself"
-            self.reader.tell(_value(root, "triggers") or root, told, "take it out of `completed`")
+            self.reader.tell(value_of(root, "triggers") or root, told, "take it out of `completed`")
 
     def _fields(self, root: MappingNode, full: bool) -> dict[str, Any]:
         if full:
@@ -156,7 +161,7 @@ class Document:
     def _nodes_by_name(self) -> dict[str, MappingNode]:
         found: dict[str, MappingNode] = {}
         for node in self.task_nodes():
-            name = _value(node, "task_type")
+            name = value_of(node, "task_type")
             if isinstance(name, Scalar):
                 text = name.text if not name.token else self.reader.attempt(partial(self.reader.text, name), "")
                 found.setdefault(text.strip(), node)
@@ -184,14 +189,14 @@ class Document:
         reader = self.reader
         fields = self._task_fields_of(reader.mapping(node, "A task"))
         if "task_type" not in fields:
-            if _value(node, "task_type") is None:
+            if value_of(node, "task_type") is None:
                 reader.tell(node, "This task has no `task_type`", "name it: `task_type: test`")
             return None
         return self._made(_task_fields(fields, job), node, fields)
 
     def _made(self, fields: dict[str, Any], node: Node, written: Mapping[str, Any]) -> TaskDefinition:
         """The task; in the go dialect its lines have shells of their own, and nothing is checked out unasked."""
-        for judge in (fitting, suiting, requesting):
+        for judge in (containing, fitting, suiting, requesting):
             fields = judge(self.reader, node, fields, written)
         if self.reader.go:
             fields = {"checkout": Checkout(enabled=False), "fresh_shell": True, **fields}
@@ -243,7 +248,7 @@ class Document:
         if task.secrets is None:
             return
         for name in sorted(named & self.reader.secrets - set(task.secrets)):
-            place = _value(node, "secrets") or node
+            place = value_of(node, "secrets") or node
             self.reader.tell(place, f"This task names the secret `{name[:60]}`, which is not among these", "add it")
 
     # --- what is wrong beyond single values
@@ -284,7 +289,7 @@ class Document:
 
     def _place(self, task: str, key: str, value: str) -> Node:
         node = self.task_node(task) or _or_fail(self.reader, self.root)
-        found = _value(node, key)
+        found = value_of(node, key)
         if found is None:
             return node
         return next((scalar for scalar in _scalars(found) if self._is(scalar, value)), found)
@@ -331,12 +336,6 @@ class Document:
 MAX_EDGES: Final = 5_000
 
 
-def _value(node: Node | None, name: str) -> Node | None:
-    if not isinstance(node, MappingNode):
-        return None
-    return next((value for key, value in node.pairs if key.text == name), None)
-
-
 def _scalars(node: Node) -> Iterator[Scalar]:
     if isinstance(node, Scalar):
         yield node
@@ -350,7 +349,7 @@ def _scalars(node: Node) -> Iterator[Scalar]:
 
 def _or_fail(reader: Reader, root: Node | None) -> Node:
     if root is None:
-        reader.add(Fault(-1, "The document is empty", "write `job_type:` and `script:`"))
+        reader.add(Fault(0, "The document is empty", "write `job_type:` and `script:`"))
         raise Unread
     return root
 
@@ -387,6 +386,8 @@ def _task_fields(fields: dict[str, Any], job: Mapping[str, Any]) -> dict[str, An
     kept.update((name, value) for name, value in fields.items() if name in _TASK_FIELDS and name not in RETRIES)
     if "environment" in fields and "environment" in job:
         kept["environment"] = {**job["environment"], **fields["environment"]}
+    if "container" in fields:
+        kept["container"] = merged(job.get("container"), fields["container"])
     if "variables" in kept:
         kept["variables"], tainted = kept["variables"]
         kept["tainted_variables"] = tuple(sorted(tainted))
