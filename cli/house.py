@@ -188,6 +188,7 @@ async def open_house(
             told=effects,
             mirrors=mirrors,
             open_pulls=GitHub(credential).open_pulls,
+            carry_out=queen.triggered.carry_out,
         )
         ant = Ant(bus, executors, objects, settings.work_folder, ant_settings(settings), ready=mirrors.ready)
         group = await stack.enter_async_context(anyio.create_task_group())

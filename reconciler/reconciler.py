@@ -63,7 +63,8 @@ class Watched:
 
 
 class Reconciler:
-    """`created` is told of new requests, `registered` of definitions that have changed, both after the commit."""
+    """`created` is told of new requests, `registered` of definitions that have changed, both after the commit.
+    `carry_out` makes the requests of calls of a repository's triggers that are in the ledger."""
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class Reconciler:
         told: Told | None = None,
         mirrors: Mirrors | None = None,
         open_pulls: OpenPulls | None = None,
+        carry_out: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._sources = sources
@@ -85,6 +87,7 @@ class Reconciler:
         self._registered = registered
         self._poll = poll
         self._mirrors = mirrors
+        self._carry_out = carry_out
         self._read_back = ReadBack(store, open_pulls) if open_pulls else None
         self._told = told or Told()
         self._watched: dict[int, Watched] = {}
@@ -219,6 +222,8 @@ class Reconciler:
 
     async def _look(self, watched: Watched, repository: Repository) -> bool:
         asked, watched.asked, watched.poll = watched.asked, False, repository.poll
+        if self._carry_out is not None:
+            await self._carry_out(repository.id)  # what was called needs nothing of the forge
         if self._read_back is not None:
             await self._read_back.look(repository)
         # Before git is read: what is delivered after that is for the next look.

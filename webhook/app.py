@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from formicary.webhook import apidocs, hooks, login, problems
+from formicary.webhook import apidocs, hooks, login, problems, triggers
 from formicary.webhook.api import (
     ants,
     approvals,
@@ -22,6 +22,7 @@ from formicary.webhook.api import (
     health,
     language,
     outbox,
+    reports,
     repositories,
     requests,
     resources,
@@ -37,9 +38,11 @@ from formicary.webhook.parts import Door
 
 _DESCRIBED: Final = (
     *hooks.OPERATIONS,
+    *triggers.OPERATIONS,
     *requests.OPERATIONS,
     *approvals.OPERATIONS,
     *tasks.OPERATIONS,
+    *reports.OPERATIONS,
     *definitions.OPERATIONS,
     *repositories.OPERATIONS,
     *artifacts.OPERATIONS,
@@ -56,6 +59,7 @@ _DESCRIBED: Final = (
 )
 
 
+_HEALTH: Final = tuple(one for one in health.OPERATIONS if one.role is None)
 #: No person looks around there.
 _FOR_PROGRAMS: Final = ("/api/", "/hooks/", "/health/", "/badges/", "/static/")
 
@@ -91,7 +95,7 @@ def build_hooks_app(door: Door) -> Starlette:
     """The hooks alone, for a listener that faces the internet. Forges call it by whatever name it has there, so no
     host is refused: the signature tells who calls."""
     return Starlette(
-        routes=routes((*hooks.OPERATIONS, *(one for one in health.OPERATIONS if one.role is None)), door),
+        routes=routes((*hooks.OPERATIONS, *triggers.OPERATIONS, *_HEALTH), door),
         middleware=[
             Middleware(AccessLog, door=door),
             Middleware(SecurityHeaders),

@@ -6,9 +6,8 @@ never parsed (T9); without a secret nothing is accepted.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import Final
 
 import anyio
 from pydantic import ValidationError
@@ -18,11 +17,8 @@ from starlette.responses import Response
 from formicary.runner.core.records import Fact, Repository
 from formicary.webhook.datafolder import known_hook_secret
 from formicary.webhook.forges import commit, github, signature
-from formicary.webhook.ledger import Accepted, Came, delivery_key, take
+from formicary.webhook.ledger import Accepted, Came, delivery_key, refuse, take
 from formicary.webhook.operations import Call, Operation
-from formicary.webhook.parts import Door
-
-logger = logging.getLogger("formicary.webhook")
 
 FORGE: Final = "commit"
 _UNSIGNED: Final = f"The call has no {github.SIGNATURE}. Set a secret at the hook, and the same one here."
@@ -39,7 +35,7 @@ async def on_commit(call: Call) -> Response:
     secrets = {id_: secret for id_, secret in known.items() if secret}
     signers = await _signers(secrets, body, call.request.headers.get(commit.SIGNATURE, ""))
     if not signers:
-        _refuse(door, "The signature fits no watched repository. Run `formicary hook install` there again.")
+        refuse(door, "The signature fits no watched repository. Run `formicary hook install` there again.")
     key = delivery_key(call, "X-Formicary-Delivery")
     said = commit.CommitHook.model_validate_json(body)
     for repository in (repositories[id_] for id_ in signers):
@@ -47,7 +43,7 @@ async def on_commit(call: Call) -> Response:
         if commit.means(said.repository, repository_id=repository.id, name=repository.name, path=repository.path):
             came = Came(FORGE, key, body, body.decode("utf-8", "replace"), Fact(event="commit"))
             return await take(door, came, repository)
-    _refuse(door, "The signature fits no watched repository. Run `formicary hook install` there again.")
+    refuse(door, "The signature fits no watched repository. Run `formicary hook install` there again.")
 
 
 async def on_github(call: Call) -> Response:
@@ -58,13 +54,13 @@ async def on_github(call: Call) -> Response:
     said = call.request.headers.get(github.SIGNATURE, "")
     signers = await _signers({**own, **default}, body, said)
     if not signers:
-        _refuse(door, _UNFIT if said else _UNSIGNED)
+        refuse(door, _UNFIT if said else _UNSIGNED)
     key = delivery_key(call, "X-GitHub-Delivery")
     text, fact = _github_fact(call, body)
     speaks_for = [one for one in known if (one.id if one.id in own else _DEFAULT) in signers]
     repository = _called(speaks_for, fact.slug)
     if repository is None and (_DEFAULT not in signers or _called(known, fact.slug)):
-        _refuse(door, "This secret does not speak for this repository.")
+        refuse(door, "This secret does not speak for this repository.")
     return await take(door, Came(github.FORGE, key, body, text, fact), repository, _ignored(repository, fact))
 
 
@@ -105,13 +101,6 @@ async def _signers(secrets: Mapping[int, bytes], body: bytes, said: str) -> list
     if len(body) * len(secrets) > _LARGE:
         return await anyio.to_thread.run_sync(signature.signers, secrets, body, said)
     return signature.signers(secrets, body, said)
-
-
-def _refuse(door: Door, sentence: str) -> NoReturn:
-    """Wrong signature, no secret, unknown repository: one status, so that it tells nothing."""
-    door.verdicts["bad_signature"] += 1
-    logger.warning("a hook call was refused: %s", sentence)
-    raise HTTPException(401, sentence)
 
 
 _ERRORS: Final = (400, 401, 413, 415, 422)

@@ -6,14 +6,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from formicary.runner.core.errors import Conflict, NotFound
-from formicary.runner.core.records import DEFAULT_ORGANIZATION, Delivery, Fact, Repository
+from formicary.runner.core.records import DEFAULT_ORGANIZATION, TRIGGER, Delivery, Fact, Repository
 from formicary.runner.queen.changes import Change
 from formicary.runner.queen.people.audit import Also, nothing_else
 from formicary.runner.store import Tx
@@ -72,7 +72,12 @@ class Came(NamedTuple):
 
 async def take(door: Door, came: Came, repository: Repository | None, ignored: str = "") -> Response:
     """Write it down, answer, and wake who reads the ledger. `ignored` says why nothing follows from it."""
-    delivery, new = await _write_down(door, came.delivery(repository, door.clock(), ignored))
+    return await take_delivery(door, came.delivery(repository, door.clock(), ignored))
+
+
+async def take_delivery(door: Door, delivery: Delivery) -> Response:
+    """The same, of a delivery that is put together already."""
+    delivery, new = await write_down(door, delivery)
     door.verdicts[delivery.verdict if new else "duplicate"] += 1
     if new:
         process(door, delivery)
@@ -80,7 +85,7 @@ async def take(door: Door, came: Came, repository: Repository | None, ignored: s
     return reply(answer, 202 if new else 200)
 
 
-async def _write_down(door: Door, delivery: Delivery) -> tuple[Delivery, bool]:
+async def write_down(door: Door, delivery: Delivery) -> tuple[Delivery, bool]:
     """Once by its key; what tells of a fact that cannot be read back, once by its body too: the key is not signed."""
 
     def change(tx: Tx) -> tuple[Delivery, bool]:
@@ -97,7 +102,8 @@ async def replay(door: Door, delivery_id: int, by: str, also: Also = nothing_els
     """Have a delivery looked at again as if it had just come; the delivery as it is until then.
 
     It stays the delivery it was, so whatever it caused has the same cause, and no second request is made of it (T10).
-    What it led to stays in the ledger too. Raises NotFound, Conflict where its repository is watched no longer.
+    What it led to stays in the ledger too. Raises NotFound, Conflict where its repository is watched no longer, or a
+    call of a trigger was refused unread.
     """
 
     def change(tx: Tx) -> Delivery:
@@ -109,7 +115,11 @@ async def replay(door: Door, delivery_id: int, by: str, also: Also = nothing_els
                 f"Delivery {delivery_id} is of no repository that is watched; watch it, and have the forge deliver it "
                 "again."
             )
-        if delivery.event.partition(".")[0] in _IDLE:
+        if delivery.forge == TRIGGER and not delivery.fact:
+            raise Conflict(
+                f"Nobody has proven who made call {delivery_id}, so nothing of it was kept; have it made again."
+            )
+        if delivery.forge != TRIGGER and delivery.event.partition(".")[0] in _IDLE:
             return delivery
         also(tx)
         again = delivery.model_copy(update={"verdict": ACCEPTED, "reason": ""})
@@ -127,3 +137,10 @@ def process(door: Door, delivery: Delivery) -> None:
     if delivery.repository_id is not None and delivery.verdict == ACCEPTED:
         door.reconciler.wake(delivery.repository_id)
     door.queen.changes.publish(Change("delivery", delivery.organization_id, delivery.repository_id))
+
+
+def refuse(door: Door, sentence: str) -> NoReturn:
+    """Wrong signature, no secret, nothing there by that name: one status, so that it tells nothing."""
+    door.verdicts["bad_signature"] += 1
+    logger.warning("a hook call was refused: %s", sentence)
+    raise HTTPException(401, sentence)

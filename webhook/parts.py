@@ -16,6 +16,7 @@ from formicary.runner.artifacts import ObjectStore
 from formicary.runner.core.estimate import Estimate
 from formicary.runner.core.records import JobRequest, Repository
 from formicary.runner.queen.arriving.registry import Registry
+from formicary.runner.queen.arriving.triggered import Called
 from formicary.runner.queen.ask import Ask
 from formicary.runner.queen.changes import Changes
 from formicary.runner.queen.keeping.logs import Logs
@@ -24,7 +25,7 @@ from formicary.runner.queen.people.audit import Also, nothing_else
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.store import Store
 from formicary.webhook.codes import LoginCodes
-from formicary.webhook.rates import Submits
+from formicary.webhook.rates import Submits, TriggerRates
 from formicary.webhook.rawlog import RawLogs
 
 
@@ -60,6 +61,8 @@ class Queen(Protocol):
     def logs(self) -> Logs: ...
     @property
     def registry(self) -> Registry: ...
+    @property
+    def triggered(self) -> Triggered: ...
     async def submit(self, ask: Ask) -> tuple[JobRequest, bool]: ...
     async def cancel(self, request_id: int, *, by: str, reason: str = "", also: Also = nothing_else) -> JobRequest: ...
     async def pause(self, request_id: int, *, by: str, reason: str = "", also: Also = nothing_else) -> JobRequest: ...
@@ -72,6 +75,13 @@ class Queen(Protocol):
     async def wait_time(self, request_id: int) -> Estimate: ...
     def ants(self) -> Sequence[AntStatus]: ...
     def health(self) -> dict[str, str]: ...
+
+
+class Triggered(Protocol):
+    """`called`: the webhook triggers of this name of jobs of this name, of one repository (its name or number) or of
+    all; a job that is disabled has them too."""
+
+    def called(self, job_type: str, name: str, repository: str = "") -> Sequence[Called]: ...
 
 
 class Explained(Protocol):
@@ -143,6 +153,7 @@ class Door:
     clock: Callable[[], float] = time.time
     closing: anyio.Event = field(default_factory=anyio.Event)
     submits: Submits = field(default_factory=Submits)
+    rates: TriggerRates = field(default_factory=TriggerRates)
     codes: LoginCodes = field(default_factory=LoginCodes)
     raw_logs: RawLogs = field(init=False)
     #: how many deliveries ended with each verdict since the start

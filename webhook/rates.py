@@ -1,18 +1,22 @@
-"""How often jobs may be asked for: so many a minute by one token, and by all of an organization together."""
+"""How often jobs may be asked for: so many a minute by one token, and by all of an organization together; and how often
+a webhook trigger may be called, as its definition says."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.exceptions import HTTPException
 
+from formicary.runner.core.webhooks import RateLimit
 from formicary.webhook.caller import Caller
 
 MINUTE: Final = 60.0
+DAY: Final = 86_400.0
 MOST_KNOWN: Final = 10_000
 
 
@@ -64,3 +68,26 @@ class Submits:
     def _forget(self, now: float) -> None:
         """Who has asked for nothing for a minute may ask for all again, so nothing need be known of him."""
         self._left = {who: known for who, known in self._left.items() if now - known[1] < MINUTE}
+
+
+@dataclass(slots=True)
+class TriggerRates:
+    """When each trigger was called: no window holds more calls than its `rate_limit` says. It is forgotten at the
+    end of the process."""
+
+    clock: Callable[[], float] = time.monotonic
+    _calls: dict[object, deque[float]] = field(default_factory=dict)
+
+    def take(self, trigger: object, limit: RateLimit) -> None:
+        """One more call. Raises 429 with Retry-After; then it does not count."""
+        now = self.clock()
+        calls = self._calls.setdefault(trigger, deque())
+        while calls and calls[0] <= now - limit.window:
+            calls.popleft()
+        if len(calls) >= limit.max:
+            seconds = max(math.ceil(calls[-limit.max] + limit.window - now), 1)
+            told = f"This trigger takes {limit.max} calls in {limit.window:g} s; call again in {seconds} s."
+            raise HTTPException(429, told, {"Retry-After": str(seconds)})
+        calls.append(now)
+        if len(self._calls) > MOST_KNOWN:
+            self._calls = {known: some for known, some in self._calls.items() if some and some[-1] > now - DAY}

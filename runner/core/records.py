@@ -12,6 +12,8 @@ from formicary.runner.core.definition import NATIVE, Dialect, Value
 from formicary.runner.core.states import State
 
 DEFAULT_ORGANIZATION: Final = "default"
+TRIGGER: Final = "trigger"
+"""What stands for the forge of a delivery that called a `webhook` trigger of a job."""
 
 T = TypeVar("T")
 

@@ -25,8 +25,9 @@ from formicary.runner.core.loading.meanings import MEANINGS, Meaning, plain
 from formicary.runner.core.loading.shapes import Fits, OneOf
 from formicary.runner.core.loading.table import ABSENT_IF_EMPTY, Key, Table
 from formicary.runner.core.policy import ApprovalPolicy
-from formicary.runner.core.webhooks import RateLimit, WebhookTrigger
 from formicary.runner.core.reports import ReportFiles
+from formicary.runner.core.versions import PATTERN as VERSION
+from formicary.runner.core.webhooks import RateLimit, WebhookTrigger
 
 Schema = dict[str, Any]
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -254,6 +255,9 @@ class _Schemas:
             "variables", lambda: {"anyOf": [{"type": ["object", "null"]}, self.listed("variable", item)]}
         )
 
+    def _output_variables(self, static: bool) -> Schema:
+        return {"anyOf": [self._variables(static), self._texts(static)]}
+
     def _exit_codes(self, static: bool) -> Schema:
         names = {"pattern": f"{_EXIT_CODE}|{_TEMPLATE}"}
         return {"type": "object", "propertyNames": names, "additionalProperties": dict(_TEXT)}
@@ -285,6 +289,13 @@ class _Schemas:
 
     def _trigger_name(self, static: bool) -> Schema:
         return {"anyOf": [{"type": "string", "pattern": f"^{triggering.NAME.pattern}$"}, {"type": "number"}]}
+
+    def _version(self, static: bool) -> Schema:
+        return {"anyOf": [{"type": "string", "pattern": rf"^\s*{VERSION}\s*$"}, {"type": "number"}]}
+
+    def _wanted_version(self, static: bool) -> Schema:
+        asked = {"type": "string", "pattern": rf"^\s*(\^?{VERSION})?\s*$"}
+        return _either(static, asked, {"type": ["number", "null"]})
 
     def _secret_name(self, static: bool) -> Schema:
         return {"type": ["string", "boolean", "number"]}

@@ -32,6 +32,7 @@ from formicary.runner.queen.arriving.followers import Followers
 from formicary.runner.queen.arriving.registry import Registry
 from formicary.runner.queen.arriving.requests import Requests
 from formicary.runner.queen.arriving.sources import Sources
+from formicary.runner.queen.arriving.triggered import Triggered
 from formicary.runner.queen.ask import Ask
 from formicary.runner.queen.board import AntStatus, Board, Live
 from formicary.runner.queen.changes import Change, Changes
@@ -117,6 +118,9 @@ class Queen:
         self._running = False
         self.clockwork = Clockwork(store, sources, self._timers, clock, self.created, settings.told)
         self.followers = Followers(store, sources, self._job, self.created, settings.told)
+        self.triggered = Triggered(
+            store, sources, self.secrets, self._version, self.created, settings.told, self.changes
+        )
         settings.told.effects = [*settings.told.effects, self.followers.effect]
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from formicary.runner.core.errors import Conflict, NotFound
 from formicary.runner.core.records import (
     DEFAULT_ORGANIZATION,
+    TRIGGER,
     Artifact,
     Audit,
     Definition,
@@ -27,6 +28,7 @@ from formicary.runner.core.records import (
 )
 from formicary.runner.store import rows
 from formicary.runner.store.cache import Overlay
+from formicary.runner.store.plugins import SqlitePluginsTx
 from formicary.runner.store.reader import SqliteReader
 from formicary.runner.store.reports import SqliteReportsTx
 from formicary.runner.store.rows import Shape, changed
@@ -34,10 +36,11 @@ from formicary.runner.store.sql import SQL
 
 R = TypeVar("R", bound=Record)
 
-_COALESCED: Final = "coalesced into an earlier look at the repository, or nothing there wanted a job"
+_COALESCED: Final = "an earlier look at the repository had seen all that it names"
+_UNWANTED: Final = "no job there wants what has moved"
 
 
-class CatalogueTx(SqliteReportsTx, SqliteReader):
+class CatalogueTx(SqlitePluginsTx, SqliteReportsTx, SqliteReader):
     """Writes of the catalogue."""
 
     now: float
@@ -118,14 +121,21 @@ class CatalogueTx(SqliteReportsTx, SqliteReader):
     def save_delivery(self, delivery: Delivery) -> None:
         self._save_by_id(rows.DELIVERY, "save_delivery", delivery)
 
-    def settle_deliveries(self, repository_id: int, requests: Mapping[str, int], upto: int) -> None:
+    def settle_deliveries(
+        self, repository_id: int, moved: Mapping[str, int | None], upto: int, later: Collection[str] = ()
+    ) -> None:
         for delivery in self.accepted_deliveries(repository_id):
-            if delivery.id > upto or delivery.fact.get("pull_request"):
+            if delivery.id > upto or delivery.forge == TRIGGER or delivery.fact.get("pull_request"):
                 continue
             named = delivery.fact.get("refs") or named_refs(delivery.body)
             # One that is replayed keeps what it led to the first time.
-            made = tuple(dict.fromkeys((*delivery.request_ids, *(requests[ref] for ref in named if ref in requests))))
-            verdict, reason = ("handled", "") if made else ("coalesced", _COALESCED)
+            new = (moved[ref] for ref in named if moved.get(ref))
+            made = tuple(dict.fromkeys((*delivery.request_ids, *new)))
+            if not made and any(ref in later for ref in named):
+                continue
+            unwanted = any(ref in moved for ref in named)
+            nothing = ("ignored", _UNWANTED) if unwanted else ("coalesced", _COALESCED)
+            verdict, reason = ("handled", "") if made else nothing
             self.save_delivery(changed(delivery, verdict=verdict, reason=reason, request_ids=made))
 
     def put_pull_request(self, pull_request: PullRequest) -> None:

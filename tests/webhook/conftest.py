@@ -58,6 +58,7 @@ class FakeQueen:
     refuse: Exception | None = None
     waits: Estimate = field(default_factory=lambda: Estimate(0.0))
     registry: Registry = field(init=False)
+    triggered: object = None
 
     def __post_init__(self):
         self.registry = Registry(

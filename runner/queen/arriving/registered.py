@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
-from formicary.runner.core.definition import JobDefinition
+from formicary.runner.core.definition import JobDefinition, Value
 from formicary.runner.core.records import Definition, NewRequest, Repository
 from formicary.runner.queen.arriving.requests import checked_params
 from formicary.runner.queen.arriving.sources import Sources, git_params, tainted_names
@@ -25,9 +26,12 @@ def registered_request(
     event: str,
     cause: str,
     created_by: str,
+    given: Mapping[str, Value] = MappingProxyType({}),
+    tainted: Iterable[str] = (),
 ) -> NewRequest:
-    """At the tracked branch, with the defaults of its parameters. Raises RequestRefused where one is missing."""
-    params, secrets = checked_params(job, {})
+    """At the tracked branch, with the defaults of its parameters and what is `given`, of which outsiders had a hand in
+    those that are `tainted`. Raises RequestRefused where one is missing, or is not what the definition allows."""
+    params, secrets = checked_params(job, given)
     return NewRequest.model_validate(
         {
             "organization_id": definition.organization_id,
@@ -41,7 +45,7 @@ def registered_request(
             "cause_key": cause,
             "params": {**params, **git},
             "secret_params": secrets,
-            "tainted": tainted_names(git),
+            "tainted": (*tainted_names(git), *(name for name in tainted if name not in git)),
             "priority": job.priority,
             "max_concurrency": job.max_concurrency,
             "created_by": created_by,
