@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "cancel": Entry("formicary.cli.cancel", "Cancel a request."),
     "pause": Entry("formicary.cli.pause", "Pause a request when what runs has ended."),
     "resume": Entry("formicary.cli.resume", "Let a paused request go on."),
+    "restart": Entry("formicary.cli.restart", "Run a request again, whole or what failed."),
     "approve": Entry("formicary.cli.approve", "Approve or reject a task that waits for people."),
     "audits": Entry("formicary.cli.audits", "Who did what, and when."),
     "repos": Entry("formicary.cli.repos", "What is watched, how it is synced, what is wrong."),
