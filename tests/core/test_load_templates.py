@@ -177,6 +177,14 @@ def test_taint_goes_through_variables():
     assert problem.line == 4
 
 
+@pytest.mark.parametrize(
+    "task", ["fork_job_type: 'build-{{ P }}'", "fan_out: {source: [1], item_var: i, fork_job_type: '{{ P }}'}"]
+)
+def test_which_job_is_forked_may_be_known_later(task):
+    found = one(f"job_type: ci\nrequired_params: [P]\ntasks:\n- task_type: t\n  method: FORK_JOB\n  {task}\n")
+    assert found.problems == ()
+
+
 def test_branch_names_are_tainted_without_being_told():
     """T6"""
     text = "job_type: ci\nscript: git checkout {{ GitBranch }}\n"
