@@ -129,10 +129,15 @@ def _error(request: Json) -> str:
     return click.style(text, fg="red") if text else ""
 
 
+def _tested(attempt: Json | None) -> str:
+    """What its reports say, in figures."""
+    return str(attempt["tested"]) if attempt else ""
+
+
 def _task(task: Json) -> tuple[str, ...]:
     last = task["attempts"][-1] if task["attempts"] else None
     time_taken = took(last["started_at"], last["ended_at"]) if last and last["started_at"] else ""
-    said = task["reason"] or (last["error_message"] if last else "")
+    said = " · ".join(filter(None, (task["reason"] or (last["error_message"] if last else ""), _tested(last))))
     name, tries = task["task_type"], str(len(task["attempts"]))
     if whole := task.get("combinations"):
         tries = f"{whole['size'] - whole['left']} of {whole['size']}"

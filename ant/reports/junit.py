@@ -12,7 +12,7 @@ from formicary.ant.reports.unreadable import Unreadable
 from formicary.runner.core.reports import BAD, Case, Suite, Verdict
 
 MOST_CASES: Final = 2000
-"""Suite that are kept one by one; the figures are of all."""
+"""Tests that are kept one by one; the figures are of all."""
 MOST_NAME: Final = 300
 MOST_MESSAGE: Final = 2000
 MOST_LINES: Final = 20

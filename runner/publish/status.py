@@ -29,6 +29,7 @@ from formicary.runner.core.execution import Attempt, Execution, TaskRun
 from formicary.runner.core.graph import Graph
 from formicary.runner.core.names import SECRET_TOKEN
 from formicary.runner.core.records import JobRequest, Repository
+from formicary.runner.core.reports import together
 from formicary.runner.core.states import ACTIVE, SUCCESS, TERMINAL, State
 
 PENDING, SUCCEEDED, FAILURE, ERROR = "pending", "success", "failure", "error"
@@ -120,7 +121,9 @@ def verdict(request: JobRequest, job: JobDefinition | None, execution: Execution
         return Verdict(ERROR, _message(request, execution) or "cancelled")
     counted = _counted(job, execution)
     if state is State.COMPLETED:
-        return Verdict(SUCCEEDED, _with_time(counted or "passed", execution) + _allowed(job, execution))
+        told = _with_time(counted or "passed", execution) + _allowed(job, execution)
+        tested = _tested(execution)
+        return Verdict(SUCCEEDED, f"{told}; {tested}" if tested else told)
     what = _what_failed(request, job, execution)
     return Verdict(_fault(_code(request, execution)), f"{counted}; {what}" if counted else what)
 
@@ -191,6 +194,13 @@ def _what_failed(request: JobRequest, job: JobDefinition | None, execution: Exec
     return _message(request, execution) or "failed"
 
 
+def _tested(execution: Execution | None) -> str:
+    """ "120 tests passed, 87.1% of lines covered", over all tasks."""
+    runs = execution.tasks.values() if execution else ()
+    tally = together(run.last.tally if run.last else None for run in runs)
+    return tally.failing or tally.passing if tally else ""
+
+
 def _ended_at(run: TaskRun) -> float:
     return (run.last.ended_at if run.last else None) or 0.0
 
@@ -210,6 +220,8 @@ def _how(run: TaskRun) -> str:
         return f"was rejected: {last.error_message}"
     if last.error_code == ERR_CANCELLED:
         return "was cancelled"
+    if last.tally is not None and last.tally.failing:
+        return f"failed: {last.tally.failing}"
     if last.error_code in ("", ERR_EXIT_CODE) and last.exit_code is not None:
         return f"failed: exit code {last.exit_code}{after}"
     return f"failed: {last.error_message or last.error_code}"
@@ -246,7 +258,10 @@ def task_verdict(request: JobRequest, execution: Execution | None, name: str, wh
         return Verdict(SUCCEEDED, f"skipped: {run.reason}" if run.reason else "skipped")
     if run.state in SUCCESS:
         took = _took(last) if last else ""
-        return Verdict(SUCCEEDED, f"passed in {took}" if took else "passed")
+        told = f"passed in {took}" if took else "passed"
+        tally = last.tally if last else None
+        tested = tally.failing or tally.passing if tally else ""
+        return Verdict(SUCCEEDED, f"{told}; {tested}" if tested else told)
     if run.state is State.CANCELLED:
         return Verdict(ERROR, run.reason or "cancelled")
     if run.state is State.FAILED:

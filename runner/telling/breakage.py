@@ -15,6 +15,7 @@ from formicary.runner.core.errors import FormicaryError
 from formicary.runner.core.execution import Attempt, Execution, TaskRun
 from formicary.runner.core.names import fill
 from formicary.runner.core.records import JobRequest, Repository
+from formicary.runner.core.reports import together
 from formicary.runner.core.states import State
 from formicary.runner.git.model import Commit
 from formicary.runner.publish.messages import Message
@@ -196,6 +197,8 @@ def _how(run: TaskRun) -> str:
     attempt = run.last
     if attempt is None:
         return run.reason
+    if attempt.tally is not None and attempt.tally.failing:
+        return attempt.tally.failing
     if attempt.exit_code:
         return f"exit code {attempt.exit_code}"
     return attempt.error_message or attempt.error_code or "failed"
@@ -219,11 +222,21 @@ def facts(ended: Ended) -> Iterator[tuple[str, str]]:
         yield "Failed", f"{run.name}: {_how(run)}{_which(run.last)}"
     if len(failed) > MOST_SHOWN:
         yield "Failed", f"and {len(failed) - MOST_SHOWN} more"
+    if tests := _tested(ended):
+        yield "Tests", tests
     if not failed and (told := request.error_message or request.reason):
         yield "Reason", told
     ran = execution.tasks[ended.task].last if execution and ended.task in execution.tasks else execution
     if ran and ran.started_at and ran.ended_at:
         yield "Took", _duration(ran.ended_at - ran.started_at)
+
+
+def _tested(ended: Ended) -> str:
+    """What the reports of the tasks say, where nothing went wrong; else the failed tasks say it."""
+    runs = ended.execution.tasks.values() if ended.execution else ()
+    wanted = [run for run in runs if not ended.task or ended.task in (run.name, run.matrix_of)]
+    tally = together(run.last.tally if run.last else None for run in wanted)
+    return "" if tally is None else tally.told
 
 
 def _which(attempt: Attempt | None) -> str:

@@ -17,6 +17,7 @@ from formicary.runner.core.definition import Value
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.execution import ArtifactRef, Attempt, Execution, TaskRun
 from formicary.runner.core.records import JobRequest
+from formicary.runner.core.reports import Tally
 from formicary.runner.core.states import TERMINAL, State
 from formicary.runner.queen.changes import Subscription
 from formicary.webhook.api import shared
@@ -35,7 +36,8 @@ class TasksQuery(shared.PageQuery):
 
 
 class AttemptView(shared.View):
-    """A task execution: one attempt at a task. Its id names its log."""
+    """A task execution: one attempt at a task. Its id names its log. `tally`: what its reports say, in figures, and
+    `tested` in words."""
 
     id: str
     number: int
@@ -52,6 +54,8 @@ class AttemptView(shared.View):
     artifacts: tuple[ArtifactRef, ...]
     warnings: tuple[str, ...]
     usage: Mapping[str, float]
+    tally: Tally | None
+    tested: str
 
 
 class CombinationsView(shared.View):
@@ -122,6 +126,8 @@ def _attempt_view(attempt: Attempt) -> AttemptView:
         artifacts=attempt.artifacts,
         warnings=attempt.warnings,
         usage=attempt.usage,
+        tally=attempt.tally,
+        tested=(attempt.tally.failing or attempt.tally.passing) if attempt.tally else "",
     )
 
 
