@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from math import inf
 from zoneinfo import ZoneInfo
@@ -160,10 +160,10 @@ def test_all_keeps_the_newest_of_too_many():
     assert times == [1_699_999_860.0, 1_699_999_920.0, 1_699_999_980.0]
 
 
-EXPRESSIONS = st.sampled_from(
-    ("30 2 * * *", "*/20 1-3 * * *", "15 * * * *", "0 */3 * * *", "0 0 * * 0", "30 1,2 * 3,10,11 *", "0 45 1 * * * *")
-)
-ZONES = st.sampled_from((BERLIN, NEW_YORK, HOWE, "UTC"))
+FIVE = ("30 2 * * *", "*/20 1-3 * * *", "15 * * * *", "0 */3 * * *", "0 0 * * 0", "30 1,2 * 3,10,11 *", "0 2 L * *")
+MORE = ("0 45 1 * * * *", "30 2 * * * 2026-2035", "20 30 2 * * * 2026-2035", "0 0/30 * * * * *", "@daily", "@hourly")
+EXPRESSIONS = st.sampled_from(FIVE + MORE)
+ZONES = st.sampled_from((BERLIN, NEW_YORK, HOWE, "UTC", "Africa/Casablanca", "America/Santiago", "Asia/Kathmandu"))
 CHANGES = st.sampled_from(("2026-03-08", "2026-03-29", "2026-04-05", "2026-10-04", "2026-10-25", "2026-11-01"))
 
 
@@ -181,3 +181,49 @@ def test_the_series_is_the_same_from_wherever_it_is_asked(expression, zone, day,
         assert next_after(expression, zone, other - 0.5) == other
     assert due(expression, zone, moment, times[-1], "all") == times[1:]
     assert due(expression, zone, moment, times[-1], "latest") == times[-1:]
+    assert due(expression, zone, moment, times[-1], "none") == times[-1:]
+    assert due(expression, zone, moment, times[-1] + GRACE + 1, "none") in (
+        [],
+        [next_after(expression, zone, times[-1])],
+    )
+
+
+MINUTES = st.sampled_from(("0", "30", "15,45", "*/20", "*"))
+HOURS = st.sampled_from(("*", "2", "1-3", "*/2", "0,23"))
+HOUR, DAY = 3600, 86_400
+
+
+def values(field, size):
+    """What a field of a minute or an hour stands for: another way than croniter's."""
+    low, _, high = field.partition("-")
+    if field.startswith("*"):
+        return set(range(0, size, int(field.partition("/")[2] or 1)))
+    return set(range(int(low), int(high) + 1)) if high else set(map(int, field.split(",")))
+
+
+def by_the_clock(minute, hour, zone, since, until):
+    """Look at the clock on the wall minute by minute, and at every time of day whether it was shown."""
+    minutes, hours, place = values(minute, 60), values(hour, 24), ZoneInfo(zone)
+    shown, found = set(), []
+    before = datetime.fromtimestamp(since - HOUR * 3, place).replace(tzinfo=None)
+    for moment in range(int(since) - HOUR * 3, int(until), 60):
+        now = datetime.fromtimestamp(moment, place).replace(tzinfo=None)
+        skipped = [before + timedelta(minutes=n) for n in range(1, max(int((now - before).total_seconds()) // 60, 1))]
+        fits = [one for one in (*skipped, now) if one.minute in minutes and one.hour in hours and one not in shown]
+        if hour == "*":
+            fits = [now] if now.minute in minutes else []
+        shown |= {now, *skipped}
+        before = max(before, now) if hour != "*" else now
+        if fits and moment > since:
+            found.append(float(moment))
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(MINUTES, HOURS, ZONES, CHANGES)
+def test_it_fires_as_the_clock_on_the_wall_shows(minute, hour, zone, day):
+    """A time that is skipped counts at the end of the gap, one that comes twice the first time; every hour is each."""
+    since = at(day) - HOUR * 18
+    until = since + HOUR * 44
+    expected = by_the_clock(minute, hour, zone, since, until)
+    assert due(f"{minute} {hour} * * *", zone, since, until - 1, "all", limit=10_000) == expected
