@@ -34,7 +34,8 @@ def agree(
         tx.put_repository(
             now.model_copy(update={"tracked_branch": found.tracked, "seen_at": tx.now, **synced, **state})
         )
-    tx.settle_deliveries(repository.id, by_ref, heard)
+    moved = {move.ref: by_ref.get(move.ref) for move in found.moves}
+    tx.settle_deliveries(repository.id, moved | by_ref, heard, found.later)
     return made, definitions
 
 

@@ -39,6 +39,8 @@ class Look:
     asks: list[Ask] = field(default_factory=list)
     definitions: CommitDefinitions | None = None
     more: bool = False
+    later: set[str] = field(default_factory=set)
+    """Refs that have moved and are read another time: there are too many, or they could not be read."""
     troubles: list[str] = field(default_factory=list)
     """Refs that could not be read, each with its reason; they are looked at again next time (D8)."""
     judged: list[str] = field(default_factory=list)
@@ -60,6 +62,7 @@ def look(sources: Sources, repository: Repository, seen: Mapping[str, SeenRef]) 
     else:
         result.moves = running = found[:MOST_MOVES]
         result.more = len(found) > MOST_MOVES
+        result.later = {move.ref for move in found[MOST_MOVES:]}
     _ask(sources, git, repository, [move for move in running if move.after], result)
     if head and (head != repository.synced_commit or repository.seen_at is None):
         result.definitions = sources.definitions(repository.path, head, repository.dialect)
@@ -77,6 +80,7 @@ def _ask(sources: Sources, git: GitRepository, repository: Repository, running: 
                 result.judged.append(move.after)
         except (WorldError, NotFound) as error:
             unread.append(move)
+            result.later.add(move.ref)
             result.troubles.append(f"{move.ref} cannot be read: {error}")
             if len(unread) == len(running) or move.ref == f"refs/heads/{result.tracked}":
                 raise

@@ -13,7 +13,7 @@ Call order: `open_store` → `write` / `read` in any order, from any task of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from formicary.runner.core.execution import Execution, Plan
@@ -256,11 +256,11 @@ class Tx(Reader, ReportsTx, Protocol):
         """Store it; its request takes over state, times and error. A terminal one drops its leases and secrets."""
         ...
 
-    def end_request(
     def put_list(self, execution_id: int, plan: Plan, task_type: str) -> None:
         """The list of a task (`fan_out`) is made, or made anew: `plan` is the execution's with it."""
         ...
 
+    def end_request(
         self, request_id: int, state: State, *, reason: str = "", error_code: str = "", error_message: str = ""
     ) -> None:
         """End a request that has no live execution (skipped, refused, cancelled while it waited)."""
@@ -314,10 +314,11 @@ class Tx(Reader, ReportsTx, Protocol):
         ...
 
     def save_delivery(self, delivery: Delivery) -> None: ...
-    def settle_deliveries(self, repository_id: int, requests: Mapping[str, int], upto: int) -> None:
-        """The repository's `accepted` deliveries, up to the one of this id, become `handled`, with the ids of those
-        requests (ref → request id) whose ref they name; one that made none becomes `coalesced`. Those that tell of a
-        pull request are left."""
+    def settle_deliveries(
+        self, repository_id: int, moved: Mapping[str, int | None], upto: int, later: Collection[str] = ()
+    ) -> None:
+        """The repository's `accepted` deliveries, up to the one of this id, are judged by the refs that they name: those
+        that `moved` (each with the request that it made, or None), or are read `later`. Not those of pull requests."""
         ...
 
     def put_pull_request(self, pull_request: PullRequest) -> None:

@@ -57,3 +57,20 @@ async def test_one_that_led_to_nothing_leads_to_nothing(hive, repo):
     made = hive.store.read().delivery_by_id(number)
     assert (made.verdict, made.request_ids) == ("coalesced", ())
     assert await replay(hive, number) == made
+
+
+async def test_what_nobody_wants_and_what_was_seen_already_are_told_apart(hive, repo):
+    repo.commit({".formicary/ci.yml": CI.replace("commit: {}", "commit: {paths: [src/**]}"), "a": "1"})
+    repository = hive.store.read().repository((await hive.watch(repo)).id)
+    repo.git("rm", "-q", ".formicary/ci.yml")
+    repo.commit()
+    number = await deliver(hive, repository, 1)
+    await hive.reconciler.sync(repository.id)
+    late = await deliver(hive, repository, 2)
+    await hive.reconciler.sync(repository.id)
+    told = [hive.store.read().delivery_by_id(one) for one in (number, late)]
+    assert [(one.verdict, one.request_ids) for one in told] == [("ignored", ()), ("coalesced", ())]
+    assert [one.reason for one in told] == [
+        "no job there wants what has moved",
+        "an earlier look at the repository had seen all that it names",
+    ]
