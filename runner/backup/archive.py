@@ -133,7 +133,8 @@ class _Hashed:
 
 
 class _Unzipped:
-    """The bytes of exactly one gzip stream that fills its file; every byte of the file counts."""
+    """The bytes of exactly one gzip stream that fills its file. Nothing may be added, missing or changed in what it
+    says; two streams may say the same, as a match may point to any of its equals."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
