@@ -45,7 +45,7 @@ class Prepared:
     `environment` is complete: the task sees this and nothing else. `workspace` and `run_dir` exist; the task's
     working_dir is resolved below the workspace; run_dir holds our files (scripts, FORMICARY_OUTPUT) and the task's user
     must be able to reach it. `uid` and `gid` None = the ant's own user. `allow_networks`: those within that the
-    operator lets definitions call (T14).
+    operator lets definitions call (T14). `fence` and `ant_id` are for whoever looks at what runs.
     """
 
     task_execution_id: str
@@ -57,6 +57,8 @@ class Prepared:
     gid: int | None = None
     limits: Limits = Limits()
     allow_networks: tuple[str, ...] = ()
+    fence: int = 0
+    ant_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

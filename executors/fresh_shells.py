@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from formicary.executors.shell_script import Script, between, compose, is_sh, quoted
+from formicary.executors.shell_script import MARK_PATH, Script, between, compose, is_sh, quoted
 from formicary.runner.core.definition import TaskDefinition
 
 _HELD: Final = re.compile(r"""\s*env\s+([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"\n]*)"|'([^'\n]*)'|([^\s"']*))\s*""")
@@ -18,16 +18,24 @@ _HELD: Final = re.compile(r"""\s*env\s+([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"\n]*)"|'
 _BEFORE: Final = {"script": ("before_script",), "after_script": ("before_script", "script")}
 
 
-def script_for(task: TaskDefinition, name: str, items: Sequence[str], nonce: str, *, check: bool = True) -> Script:
+def script_for(
+    task: TaskDefinition,
+    name: str,
+    items: Sequence[str],
+    nonce: str,
+    *,
+    check: bool = True,
+    mark_path: str = MARK_PATH,
+) -> Script:
     """The script for these items of the task's script called `name` (before_script, script, after_script)."""
     if not task.fresh_shell or not is_sh(task.shell):
-        return compose(task.shell, items, nonce, check=check)
+        return compose(task.shell, items, nonce, check=check, mark_path=mark_path)
     earlier = [item for key in _BEFORE.get(name, ()) for item in getattr(task, key)]
     lines = [line for item in earlier if (line := _held(item))]
     start = " ".join(map(quoted, task.shell))
     for number, item in enumerate(items):
         if number:
-            lines += between(f"{nonce}{number}", check)
+            lines += between(f"{nonce}{number}", check, mark_path)
         lines.append(_held(item) or f"{start} -c {quoted(item)}")
     return Script("\n".join(lines) + "\n", tuple(items[:1]), tuple(items[1:]))
 

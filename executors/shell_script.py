@@ -20,6 +20,7 @@ from typing import Final
 from formicary.executors.contract import Sink
 
 MARK_FD: Final = 63
+MARK_PATH: Final = f"/dev/fd/{MARK_FD}"
 SH_FAMILY: Final = frozenset({"sh", "bash", "dash", "ash", "ksh", "ksh93", "mksh", "lksh", "yash", "zsh", "rbash"})
 
 # `set -x` is put aside between items, so that our lines are not in the output; the item gets it back inside its eval.
@@ -47,21 +48,23 @@ def is_sh(shell: Sequence[str]) -> bool:
     return bool(words) and words[0] in SH_FAMILY
 
 
-def compose(shell: Sequence[str], items: Sequence[str], nonce: str, *, check: bool = True) -> Script:
+def compose(
+    shell: Sequence[str], items: Sequence[str], nonce: str, *, check: bool = True, mark_path: str = MARK_PATH
+) -> Script:
     """The script for these items. Other shells than sh (python3, node) get all items joined in one text."""
     if not is_sh(shell):
         return Script("\n".join(items) + "\n", tuple(items))
     lines = ["set -e"] if check else []
     for number, item in enumerate(items):
         if number:
-            lines += between(f"{nonce}{number}", check)
+            lines += between(f"{nonce}{number}", check, mark_path)
         lines.append(("eval " if not number else 'eval "$_formicary_x"') + quoted(item))
     return Script("\n".join(lines) + "\n", tuple(items[:1]), tuple(items[1:]))
 
 
-def between(mark: str, check: bool) -> list[str]:
+def between(mark: str, check: bool, path: str = MARK_PATH) -> list[str]:
     """What checks the status of one item and says that the next one begins."""
-    said = f"{{ command echo '{mark}' >/dev/fd/{MARK_FD}; }} 2>/dev/null || :"
+    said = f"{{ command echo '{mark}' >{path}; }} 2>/dev/null || :"
     return [_PUT_ASIDE, _CHECK, said] if check else [_PUT_ASIDE, said]
 
 
@@ -88,7 +91,7 @@ class Announcer:
             mark = self._mark()
             at = data.find(mark)
             if at < 0:
-                keep = len(data) - _overlap(data, mark)
+                keep = len(data) - overlap(data, mark)
                 self._held, data = data[keep:], data[:keep]
                 break
             if at:
@@ -109,7 +112,7 @@ class Announcer:
         return b"%s%d\n" % (self._nonce, self._next + 1)
 
 
-def _overlap(data: bytes, mark: bytes) -> int:
+def overlap(data: bytes, mark: bytes) -> int:
     """How many bytes at the end of `data` are the beginning of `mark`."""
     start = data.find(mark[:1], max(0, len(data) - len(mark) + 1))
     while start >= 0:

@@ -134,6 +134,37 @@ def prepare(tmp_path, family):
 
 
 @pytest.fixture
+def docker(engine, tmp_path):
+    """The DOCKER executor on the real engine; `docker.workspace` says how the workspace gets into a container. It
+    leaves nothing there."""
+    from formicary.executors.docker import DockerExecutor, DockerSettings
+
+    made = []
+
+    def make(workspace="auto", grace=GRACE, **settings):
+        settings = {"address": engine.address, "work": str(tmp_path), **settings}
+        made.append(DockerExecutor(None, grace, DockerSettings(workspace=workspace, **settings)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.engine.close()
+    assert engine.ours(f"formicary.work={tmp_path}") == []
+
+
+@pytest.fixture
+def contain(engine, prepare):
+    """Make a Prepared whose task runs in a container of the small image; more keys of `container` by `container`."""
+    from formicary.runner.core.containing import Container
+
+    def make(*, image=None, container=None, **given):
+        box = Container(image=image or engine.image, **(container or {}))
+        return prepare(method="DOCKER", container=box, **given)
+
+    return make
+
+
+@pytest.fixture
 def run(shell, prepare, sink):
     """Run items in a session of their own."""
 

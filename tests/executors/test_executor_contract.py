@@ -10,6 +10,7 @@ from formicary.ant.outputs import parse
 from formicary.executors.dummy import DummyExecutor
 from formicary.executors.http import HttpExecutor
 from formicary.executors.shell import ShellExecutor
+from formicary.runner.core.containing import Container
 from formicary.runner.core.errors import ERR_EXIT_CODE
 
 
@@ -66,13 +67,30 @@ class OfHttp:
             await anyio.sleep_forever()
 
 
-@pytest.fixture(params=[OfDummy, OfShell, OfHttp], ids=["dummy", "shell", "http"])
+class OfDocker(OfShell):
+    """`mount` and `copy`: how the workspace gets into the container."""
+
+    def __init__(self, image, docker, workspace):
+        self.image, self.docker, self.workspace = image, docker, workspace
+
+    def make(self, hands):
+        return self.docker(self.workspace)
+
+    def ask(self, **asked):
+        given, items = super().ask(**asked)
+        return {"method": "DOCKER", "container": Container(image=self.image), **given}, items
+
+
+@pytest.fixture(params=["dummy", "shell", "http", "docker mount", "docker copy"])
 async def kind(request, answers):
-    if request.param is OfHttp:
+    if request.param == "http":
         async with answers(OfHttp.answer) as server:
             yield OfHttp(server)
+    elif request.param.startswith("docker"):
+        image, docker = request.getfixturevalue("engine").image, request.getfixturevalue("docker")
+        yield OfDocker(image, docker, request.param.split()[1])
     else:
-        yield request.param()
+        yield {"dummy": OfDummy, "shell": OfShell}[request.param]()
 
 
 @pytest.fixture

@@ -1,0 +1,75 @@
+"""The middle of the DOCKER executor: one container a task, kept for its script and after_script, and gone with it.
+
+A script is run by the holder (see `inside`), which hears us through the container's standard input; so whatever becomes
+of this process, the container's work ends with it. What the engine cannot do is told apart by whose fault it is: a
+wrong definition, memory that did not suffice, or an engine or image that is not there (D12).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from formicary.executors.contract import Prepared, Session
+from formicary.executors.docker_api import Engine
+from formicary.executors.docker_files import Sees
+from formicary.executors.docker_images import Images
+from formicary.executors.docker_reaping import Owner, reap
+from formicary.executors.docker_session import CLEANING_SECONDS, DockerSession
+from formicary.executors.process_group import Hands
+
+METHODS: Final = frozenset({"DOCKER", "CONTAINER"})
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DockerSettings:
+    """`address` as DOCKER_HOST has it (empty: that variable, else this machine's socket). `config`: a file with the
+    credentials of registries (empty: this user's). `workspace`: how it gets into a container: mount, copy, or auto.
+    `work`: the ant's work folder, by which its containers are known."""
+
+    address: str = ""
+    config: str = ""
+    workspace: str = "auto"
+    work: str = ""
+    hands: int = 2
+
+
+class DockerExecutor:
+    """Runs tasks in containers of one engine."""
+
+    methods: frozenset[str] = METHODS
+
+    def __init__(self, hands: Hands, grace: float = 10.0, settings: DockerSettings = DockerSettings()) -> None:
+        del hands
+        self.engine = Engine(settings.address, settings.config, threads=8 + 2 * settings.hands)
+        self._grace = grace
+        self._settings = settings
+        self._images = Images(self.engine)
+        self._owner = Owner.of(settings.work)
+        self._sees = Sees(None if settings.workspace == "auto" else settings.workspace == "mount")
+
+    @asynccontextmanager
+    async def open(self, prepared: Prepared) -> AsyncIterator[Session]:
+        """Containers are made when the first script runs: before that nobody knows what they need."""
+        session = DockerSession(prepared, self.engine, self._images, self._owner, self._sees, self._grace)
+        try:
+            yield session
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(CLEANING_SECONDS) as scope:
+                await session.close()
+            if scope.cancelled_caught:
+                _logger.warning("containers of %s are left to the next start", prepared.task_execution_id)
+
+    async def reap(self) -> list[str]:
+        """Remove what ants that are gone have left; the names of the containers. Raises EngineAway, EngineSays."""
+        return await reap(self.engine, self._owner)
+
+    async def aclose(self) -> None:
+        self.engine.close()
