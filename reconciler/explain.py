@@ -8,9 +8,13 @@ from typing import Literal
 
 from formicary.reconciler import pulls, triggers
 from formicary.runner.core.definition import JobDefinition, PullRequestFilter, RefFilter
+from formicary.runner.core.errors import RequestRefused
+from formicary.runner.core.heard import hear
+from formicary.runner.core.language.functions import text_of
 from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import PullRequest, Repository
 from formicary.runner.core.refs import short
+from formicary.runner.core.webhooks import WebhookTrigger
 from formicary.runner.queen.arriving.sources import CommitDefinitions, Sources
 
 Answer = Literal["runs", "skipped", "nothing", "invalid"]
@@ -65,6 +69,35 @@ def pull_request(sources: Sources, repository: Repository, pull: PullRequest, ac
         return ("skipped", reason) if reason else ("runs", _wants_pull(wanted, pull))
 
     return _explained(sources.definitions(repository.path, pull.head_commit, repository.dialect), judge)
+
+
+def call(sources: Sources, repository: Repository, commit: str, body: object, name: str = "") -> list[Explained]:
+    """What a call with this body would come to at each `webhook` trigger of the definitions of `commit`, or at those of
+    one name. No header is sent along. Raises as `push`."""
+    found = sources.definitions(repository.path, commit, repository.dialect)
+    told: list[Explained] = []
+    for one in found.loaded:
+        triggers_ = one.definition.triggers.webhook if one.definition is not None and not one.problems else ()
+        wanted = [trigger for trigger in triggers_ if name in ("", trigger.name)]
+        told += [Explained(one.job_type or "", one.path, *_called(one, trigger, body)) for trigger in wanted]
+        if not wanted:
+            told.append(_one(one, lambda job: ("nothing", _no_trigger(job, f"webhook {name}".strip()))))
+    return told + [Explained("", problem.path, "invalid", str(problem)) for problem in found.broken]
+
+
+def _called(loaded: Loaded, trigger: WebhookTrigger, body: object) -> tuple[Answer, str]:
+    of = f"its `webhook` trigger `{trigger.name}`"
+    if not trigger.auth:
+        return "nothing", f"{of} has no `auth`, so nobody may call it"
+    try:
+        heard = hear(trigger, loaded.dialect, body, {})
+    except RequestRefused as error:
+        return "nothing", f"{of} does not fit: {error}"
+    if heard.unwanted:
+        return "skipped", f"{of}: {heard.unwanted}"
+    params = ", ".join(f"{key}={text_of(value)}" for key, value in heard.params.items()) or "no parameters"
+    once = f"; once for `{heard.dedup_key}`" if heard.dedup_key else ""
+    return "runs", f"{of}: {params}{once}"
 
 
 def _explained(found: CommitDefinitions, judge: Callable[[JobDefinition], tuple[Answer, str]]) -> list[Explained]:

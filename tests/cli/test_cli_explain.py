@@ -24,6 +24,32 @@ def test_the_branch_that_is_checked_out_or_another_one(project, formicary):
     assert "there is no `nope` here" in formicary("explain", "--push", "nope").err
 
 
+def test_a_call_of_webhook_triggers(project, formicary, tmp_path):
+    repo, _ = project
+    trigger = "{name: go, auth: token, secret_config: K, filter: '{{ body.env == 1 }}', params: {V: '{{ body.v }}'}}"
+    repo.commit({".formicary/deploy.yml": f"job_type: deploy\ntriggers:\n  webhook: {trigger}\nscript: make\n"})
+    event = tmp_path / "body.json"
+
+    def explained(text, *more):
+        event.write_text(text)
+        found = json.loads(formicary("explain", "--event", event, *more, "--json").out)
+        return [(one["job_type"], one["answer"], one["reason"]) for one in found]
+
+    runs = ("deploy", "runs", "its `webhook` trigger `go`: V=2")
+    nothing = ("ci", "nothing", "no trigger of it names webhook; it runs when it is asked for")
+    assert explained('{"env": 1, "v": 2}') == [nothing, runs]
+    assert explained('{"env": 1, "v": 2, "ref": "refs/heads/main"}', "--webhook", "go")[1] == runs
+    assert explained('{"env": 2}')[1][1:] == (
+        "skipped",
+        "its `webhook` trigger `go`: its filter says `false`, not `true`",
+    )
+    assert "there is no `v` in what was sent" in explained('{"env": 1}')[1][2]
+    assert [one[1] for one in explained("{}", "--webhook", "other")] == ["nothing", "nothing"]
+    assert "--event says with what" in formicary("explain", "--webhook", "go").err
+    event.write_text("{")
+    assert "is no JSON" in formicary("explain", "--event", event, "--webhook", "go").err
+
+
 def test_what_githubs_hook_sent(project, formicary, tmp_path):
     _, sha = project
     hill = {"full_name": "acme/hill"}

@@ -323,6 +323,17 @@ async def test_a_disabled_job_says_so(open_house):
         assert house.delivery(answer.json()["delivery_id"]).reason == "`deploy` is disabled"
 
 
+async def test_the_example_does_what_it_says(open_house, request):
+    """examples/.formicary/webhook.yml, called as its head tells it."""
+    text = (request.config.rootpath / "examples" / ".formicary" / "webhook.yml").read_text("utf-8")
+    async with open_house(text) as house:
+        body = b'{"id": 7, "env": "prod", "version": "1.4"}'
+        proof = signed(body, header="X-Signature")
+        await house.settled(await house.call(body, "webhook/deploy", X_Sender="ann", **proof))
+        (request,) = house.of_triggers()
+        assert (request.params["Version"], request.params["Who"]) == ("1.4", "ann")
+
+
 async def test_hooks_on_a_listener_of_their_own(open_house):
     async with open_house(DEPLOY, hooks=True) as house:
         assert (await house.call({"env": "prod", "version": "1"}, Host="ci.example")).status_code == 202
