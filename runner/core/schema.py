@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from formicary.runner.core import definition as model
+from formicary.runner.core import schema_of_containers
 from formicary.runner.core.deciding.outcome import span
 from formicary.runner.core.forked import FanOut, SubWorkflow
 from formicary.runner.core.language.fragments import FOLDER
@@ -75,6 +76,7 @@ TABLES: Final[Mapping[str, Described]] = {
     "CHANNEL": Described(outward.CHANNEL, model.Notify, ("recipients",)),
     "STATUS": Described(outward.STATUS, model.Status),
     "RETENTION": Described(outward.RETENTION, model.Retention),
+    **{name: Described(*one) for name, one in schema_of_containers.TABLES.items()},
 }
 _RETRY: Final = model.Retry()
 _ELSEWHERE: Final = {"retry": _RETRY.attempts, "delay_between_retries": _RETRY.delay}
@@ -94,6 +96,7 @@ _NESTED: Final = {
     "approval_policy": "APPROVAL",
     "sub_workflow": "SUB_WORKFLOW",
     "fan_out": "FAN_OUT",
+    **schema_of_containers.NESTED,
 }
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "template": model.DIALECTS,
@@ -135,7 +138,7 @@ def schema() -> Schema:
             "then": made.reference("job", lambda: made.job(FULL)),
             "else": {
                 "allOf": [made.reference("short_job", lambda: made.job(SHORT))],
-                "anyOf": [{"required": [name]} for name in ("script", "include", "method")],
+                "anyOf": [{"required": [name]} for name in ("script", "include", "method", "container")],
             },
         },
         "$defs": made.definitions(),
@@ -208,7 +211,7 @@ class _Schemas:
         if key.shape in ("count", "integer"):
             return _integer(limits, static)
         make = getattr(self, f"_{key.shape}", None)
-        return {} if make is None else make(static)
+        return make(static) if make is not None else schema_of_containers.shape(self, key.shape) or {}
 
     def _name(self, static: bool) -> Schema:
         text = _unless(static, {"type": "string", "maxLength": model.MAX_NAME, "pattern": r"\S"})
@@ -237,7 +240,7 @@ class _Schemas:
             {"type": "number", "minimum": 0, "maximum": 999_999_999.999999},
             {"type": "string", "pattern": f"{_DURATION}|{_SECONDS}"},
         )
-        return self.reference("duration", make)
+        return self.reference("static_duration" if static else "duration", make)
 
     def _number(self, static: bool) -> Schema:
         return _either(static, {"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^[-+]?[0-9.]"})

@@ -171,7 +171,7 @@ def test_everything_is_described():
 #: Their examples name tasks and files that are not there, or need a method of their own.
 OF_OTHERS = {"include", "template", "tasks", "dependencies", "needs", "on_completed", "on_failed"}
 OF_OTHERS |= {"approval_policy", "fork_job_type", "await_forked_tasks", "sub_workflow", "fan_out"}
-OF_OTHERS |= {"url", "headers", "query", "body"}
+OF_OTHERS |= {"url", "headers", "query", "body", "messaging_request_queue", "messaging_reply_queue"}
 
 
 def test_its_examples_are_right_in_both():
@@ -193,7 +193,9 @@ def test_its_examples_are_right_in_both():
         ({"job_type": "{{ Name }}"}, "$.job_type"),
         ({"max_concurrency": 0}, "$.max_concurrency"),
         ({"script": {"a": 1}}, "$.script"),
-        ({"container": {"image": "a"}}, "$"),
+        ({"container": {"image": ["a"]}}, "$.container"),
+        ({"container": {"memory_limit": "512MB"}}, "$.container"),
+        ({"services": [{"name": "db"}]}, "$.services"),
         ({"triggers": {"pull_request": {"types": ["opend"]}}}, "$.triggers"),
     ],
 )

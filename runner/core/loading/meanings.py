@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from formicary.runner.core.loading import meanings_of_containers
+
 _LINK: Final = re.compile(r"\[([^]]*)\]\([^)]*\)")
 
 
@@ -83,7 +85,8 @@ tasks | list of tasks | see below; left out in a job of one task | [{"task_type"
 _TASK: Final = """
 task_type | text, at most 100 characters | the task's name, unique in the job | "test"
 description | text | shown on the pages | "Runs the unit tests"
-method | `SHELL` | how it is run | "SHELL"
+method | `SHELL` and [others](#methods) | how it is run; with a `container` that has an image: by the container engine
+    of the ant | "SHELL"
 script | list of commands | run in one shell, so `cd` and `export` carry over; the first that fails ends it
     | ["make", "make test"]
 before_script | list of commands | runs in the same shell before `script` | ["python3 -m venv .venv"]
@@ -281,7 +284,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, Meaning]]] = {
     name: dict(_rows(text))
     for name, text in {
         "JOB": _JOB,
-        "TASK": _TASK,
+        "TASK": f"{_TASK.strip()}\n{meanings_of_containers.TASK.strip()}",
         "BACKOFF": _BACKOFF,
         "TRIGGERS": _TRIGGERS,
         "REF_FILTER": _REF_FILTER,
@@ -304,5 +307,6 @@ MEANINGS: Final[Mapping[str, Mapping[str, Meaning]]] = {
         "CHANNEL": _CHANNEL,
         "STATUS": _STATUS,
         "RETENTION": _RETENTION,
+        **meanings_of_containers.TEXTS,
     }.items()
 }

@@ -141,8 +141,8 @@ TOKEN: Final = Table(
 SOURCES: Final = Table(
     "a source of a projected volume",
     {
-        kind: Key(partial(_projection, kind, table), "source")
-        for kind, table in (("secret", PROJECTED), ("config_map", PROJECTED), ("service_account_token", TOKEN))
+        **{kind: Key(partial(_projection, kind, PROJECTED), "projection") for kind in ("secret", "config_map")},
+        "service_account_token": Key(partial(_projection, "service_account_token", TOKEN), "token"),
     },
 )
 VOLUMES: Final = Key(volumes, "volumes", code=True, instead=_INSTEAD)
