@@ -189,6 +189,7 @@ async def open_house(
             mirrors=mirrors,
             open_pulls=GitHub(credential).open_pulls,
             carry_out=queen.triggered.carry_out,
+            bundle_id=settings.bundle_id,
         )
         ant = Ant(bus, executors, objects, settings.work_folder, ant_settings(settings), ready=mirrors.ready)
         group = await stack.enter_async_context(anyio.create_task_group())

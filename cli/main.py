@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "notify": Entry("formicary.cli.notify", "Send a test message, to see whether it arrives."),
     "token": Entry("formicary.cli.token", "Make, list and revoke tokens."),
     "secrets": Entry("formicary.cli.secrets", "Set, list and remove secrets."),
+    "plugins": Entry("formicary.cli.plugins", "Jobs with versions that others fork: list them, show one."),
     "resources": Entry("formicary.cli.resources", "What runs share, and how much of it: register, list, switch."),
     "backup": Entry("formicary.cli.backup", "Save all that the data folder holds, while a server runs."),
     "restore": Entry("formicary.cli.restore", "Check a backup, or make a data folder of it."),

@@ -19,6 +19,7 @@ from formicary.runner.publish.guard import Guard, Reach
 from formicary.runner.publish.messages import MessagePublisher
 from formicary.runner.publish.statuses import StatusPublisher
 from formicary.runner.publish.webhook import WebhookPublisher
+from formicary.runner.queen.arriving import plugins
 from formicary.runner.telling.breakage import Composer
 from formicary.runner.telling.escalation import EscalationPublisher, escalation_effect
 from formicary.runner.telling.lifecycle import LifecycleEffect
@@ -44,7 +45,8 @@ def _statuses(inside: Inside) -> Iterator[Outside]:
     """Of every repository whose forge takes them, with that one's own token."""
 
     def problems_of(repository: Repository, commit: str) -> Sequence[Problem]:
-        return inside.sources.definitions(repository.path, commit, repository.dialect).problems
+        found = inside.sources.definitions(repository.path, commit, repository.dialect)
+        return plugins.judged(inside.store.read(), repository, found, inside.settings.bundle_id).problems
 
     forge = GitHub(inside.credential)
     publisher = StatusPublisher(

@@ -51,6 +51,7 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(DEFAULT_PORT, ge=0, le=65535)
     url: str = ""
+    bundle_id: str = Field("", pattern=r"^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+)?$", max_length=80)
     hooks_listen: str = ""
     tls_cert: Path | None = None
     tls_key: Path | None = None

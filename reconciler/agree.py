@@ -9,15 +9,24 @@ from formicary.reconciler.look import Ask, Look
 from formicary.reconciler.pulls import PullLook
 from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository
 from formicary.runner.core.states import State
+from formicary.runner.queen.arriving import plugins
 from formicary.runner.queen.arriving.requests import store_request, version_of
 from formicary.runner.queen.told import Told
 from formicary.runner.store import Tx
 
 
 def agree(
-    tx: Tx, repository: Repository, found: Look, pulls: Sequence[PullLook], *, heard: int, told: Told
+    tx: Tx,
+    repository: Repository,
+    found: Look,
+    pulls: Sequence[PullLook],
+    *,
+    heard: int,
+    told: Told,
+    bundle_id: str = "",
 ) -> tuple[list[JobRequest], list[Definition]]:
     """The new requests, and the definitions that have changed. `heard`: the newest delivery that this answers."""
+    refused = _judge_plugins(tx, repository, found, bundle_id)
     tx.put_refs([move.seen(repository.id) for move in found.moves])
     made = [request for request, new in _store_requests(tx, found.asks, told) if new]
     by_ref = {request.ref: request.id for request in made}
@@ -26,7 +35,8 @@ def agree(
     for commit in dict.fromkeys([*found.judged, *(one.judged for one in pulls if one.judged)]):
         told.judged(tx, repository, commit)
     definitions = _register(tx, repository, found)
-    synced = {} if found.definitions is None else {"synced_commit": found.head, "synced_at": tx.now}
+    # What was refused as a plugin is looked at again when it is asked for: the operator may have mended it.
+    synced = {} if found.definitions is None or refused else {"synced_commit": found.head, "synced_at": tx.now}
     state = {"state": "ok" if found.head or found.moves or repository.synced_commit else "empty"}
     state["error"] = found.troubles[0] if found.troubles else ""
     now = tx.repository(repository.id)
@@ -37,6 +47,21 @@ def agree(
     moved = {move.ref: by_ref.get(move.ref) for move in found.moves}
     tx.settle_deliveries(repository.id, moved | by_ref, heard, found.later)
     return made, definitions
+
+
+def _judge_plugins(tx: Tx, repository: Repository, found: Look, bundle_id: str) -> bool:
+    """Whether there are any that may not be registered as the version that they say they are: these run nothing, and
+    their commit is told so."""
+    if found.definitions is None:
+        return False
+    by = plugins.judged(tx, repository, found.definitions, bundle_id)
+    refused = plugins.refused(found.definitions, by)
+    found.definitions = by
+    if refused:
+        found.asks = [ask for ask in found.asks if ask.new.commit != found.head or ask.loaded not in refused]
+        if repository.forge and found.head not in found.judged:
+            found.judged.append(found.head)
+    return bool(refused)
 
 
 def _store_requests(tx: Tx, asks: Iterable[Ask], told: Told) -> list[tuple[JobRequest, bool]]:
@@ -87,6 +112,7 @@ def _register(tx: Tx, repository: Repository, found: Look) -> list[Definition]:
         if change.loaded is not None:
             text = version_of(change.loaded, repository.organization_id, repository.id, found.head, tx.now)
             version = tx.put_version(text)
+            plugins.release(tx, repository, change.loaded, version, found.head)
             update = {"version_id": version.id, "version": version.version}
             # A limit that somebody has set holds until the text says something new.
             limit = definition.max_concurrency if definition.version_id == version.id else None

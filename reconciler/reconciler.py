@@ -64,7 +64,8 @@ class Watched:
 
 class Reconciler:
     """`created` is told of new requests, `registered` of definitions that have changed, both after the commit.
-    `carry_out` makes the requests of calls of a repository's triggers that are in the ledger."""
+    `carry_out` makes the requests of calls of a repository's triggers that are in the ledger; `bundle_id`: what names
+    of public plugins begin with."""
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class Reconciler:
         mirrors: Mirrors | None = None,
         open_pulls: OpenPulls | None = None,
         carry_out: Callable[[int], Awaitable[None]] | None = None,
+        bundle_id: str = "",
     ) -> None:
         self._store = store
         self._sources = sources
@@ -88,6 +90,7 @@ class Reconciler:
         self._poll = poll
         self._mirrors = mirrors
         self._carry_out = carry_out
+        self.bundle_id = bundle_id
         self._read_back = ReadBack(store, open_pulls) if open_pulls else None
         self._told = told or Told()
         self._watched: dict[int, Watched] = {}
@@ -300,7 +303,7 @@ class Reconciler:
         told_of = await self._pulls(repository, watched.accepted)
         heard = watched.accepted[-1].id if watched.accepted else 0
         made, definitions = await self._store.write(
-            lambda tx: agree(tx, repository, found, told_of, heard=heard, told=self._told)
+            lambda tx: agree(tx, repository, found, told_of, heard=heard, told=self._told, bundle_id=self.bundle_id)
         )
         watched.fingerprint = "" if found.more or found.troubles else there.fingerprint
         if made:

@@ -226,15 +226,12 @@ METHODS_NOT_YET: Final = frozenset(
 TRIGGERS_NOT_YET: Final = frozenset({"comment", "release", "s3", "queue"})
 JOB_KEYS_NOT_YET: Final = frozenset(
     [
-        "public_plugin",
-        "sem_version",
     ]
 )
 TASK_KEYS_NOT_YET: Final = frozenset(
     [
         "report_stdout",
         "artifact_ids",
-        "fork_job_version",
     ]
 )
 CHECKOUT_KEYS_NOT_YET: Final = frozenset({"submodules", "lfs", "ref"})
@@ -311,6 +308,7 @@ class TaskDefinition(Contained):
     resources: Resource | None = None
     approval_policy: ApprovalPolicy = ApprovalPolicy()
     fork_job_type: str = ""
+    fork_job_version: str = ""
     await_forked_tasks: tuple[str, ...] = ()
     sub_workflow: SubWorkflow | None = None
     fan_out: FanOut | None = None
@@ -335,6 +333,8 @@ class JobDefinition(Shape):
 
     job_type: str
     description: str = ""
+    public_plugin: bool = False
+    sem_version: str = ""
     url: str = ""
     platform: str = ""
     triggers: Triggers = Triggers()

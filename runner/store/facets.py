@@ -1,4 +1,4 @@
-"""What the `Reader` and the `Tx` can do for one concern each: reports of tests and lines."""
+"""What the `Reader` and the `Tx` can do for one concern each: reports of tests and lines, versions of plugins."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from formicary.runner.core.records import Page
+from formicary.runner.core.released import Plugin
 from formicary.runner.core.reported import ReportCase, ReportLines, TaskReport
 from formicary.runner.core.reports import Reports, Verdict
 
@@ -35,4 +36,19 @@ class ReportsTx(Protocol):
     def add_report(self, report: TaskReport, said: Reports) -> TaskReport:
         """Keep what an attempt's reports say; `report` names the attempt, its figures are made of `said`. One that was
         kept already stays as it is."""
+        ...
+
+
+class PluginsReader(Protocol):
+    def plugins(self, organization_id: str, job_type: str | None = None) -> list[Plugin]:
+        """The versions that the organization may fork, the oldest first: its own, and the public ones of others."""
+        ...
+
+    def plugin(self, plugin_id: int) -> Plugin | None: ...
+
+
+class PluginsTx(Protocol):
+    def put_plugin(self, plugin: Plugin) -> Plugin:
+        """Keep a version; a pre-release takes the place of the one called so before. Raises LostError for a released
+        one that is there."""
         ...

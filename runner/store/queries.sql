@@ -565,3 +565,24 @@ DELETE FROM requests WHERE id = :id
 DELETE FROM deliveries WHERE id IN (
     SELECT id FROM deliveries WHERE received_at < :before ORDER BY received_at LIMIT :limit
 )
+
+-- name: plugins
+-- Versions of plugins that an organization may fork, the oldest first: its own, and those that are public.
+SELECT {plugin.columns} FROM plugins
+WHERE organization_id = :organization_id OR public ORDER BY id LIMIT 100000
+
+-- name: plugins_of_job
+-- Those of one job.
+SELECT {plugin.columns} FROM plugins
+WHERE job_type = :job_type AND (organization_id = :organization_id OR public) LIMIT 100000
+
+-- name: plugin
+-- One version of a plugin.
+SELECT {plugin.columns} FROM plugins WHERE id = :id
+
+-- name: put_plugin
+-- A version of a plugin; a pre-release takes the place of the one that was called so before.
+INSERT INTO plugins ({plugin.columns_but_id}) VALUES ({plugin.values_but_id})
+ON CONFLICT (job_type, repository_id, plain) DO UPDATE SET sem_version = excluded.sem_version,
+public = excluded.public, version_id = excluded.version_id, digest = excluded.digest, "commit" = excluded."commit",
+created_at = excluded.created_at RETURNING id

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from formicary.runner.core.definition import Matrix
 from pydantic import ValidationError
 
-from formicary.runner.core.graph import with_matrices
+from formicary.runner.core.definition import Matrix
 from formicary.runner.core.errors import LostError
 from formicary.runner.core.execution import Execution, Plan
+from formicary.runner.core.graph import with_matrices
 from formicary.runner.core.records import (
     DEFAULT_ORGANIZATION,
     Artifact,
@@ -36,6 +36,7 @@ from formicary.runner.core.states import State
 from formicary.runner.store import Outstanding, lists, rows
 from formicary.runner.store.looking import page_of
 from formicary.runner.store.parts import execution_of
+from formicary.runner.store.plugins import SqlitePluginsReader
 from formicary.runner.store.reports import SqliteReportsReader
 from formicary.runner.store.seal import no_key
 from formicary.runner.store.sql import SQL
@@ -44,7 +45,7 @@ from formicary.runner.store.sql import SQL
 MAX_WAITING = 100_000
 
 
-class SqliteReader(SqliteReportsReader):
+class SqliteReader(SqlitePluginsReader, SqliteReportsReader):
     """The `Reader` of one connection."""
 
     # Requests and their executions

@@ -29,6 +29,7 @@ from formicary.runner.core.records import (
     Token,
     Version,
 )
+from formicary.runner.core.released import Plugin
 from formicary.runner.core.reported import ReportCase, ReportLines, TaskReport
 
 R = TypeVar("R", bound=Record)
@@ -154,5 +155,6 @@ TOKEN: Final = Shape(Token)
 AUDIT: Final = Shape(Audit)
 OUTBOX: Final = Shape(OutboxEntry)
 REPORT: Final = Shape(TaskReport)
+PLUGIN: Final = Shape(Plugin)
 REPORT_CASE: Final = Shape(ReportCase)
 REPORT_LINES: Final = Shape(ReportLines)

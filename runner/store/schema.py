@@ -113,7 +113,13 @@ def _lists(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 15
+@MIGRATIONS(name="16 plugins")
+def _plugins(db: Database) -> None:
+    for statement in _statements("schema_16.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 16
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

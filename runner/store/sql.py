@@ -53,6 +53,7 @@ def _filled(text: str) -> str:
         outbox=rows.OUTBOX,
         audit=rows.AUDIT,
         report=rows.REPORT,
+        plugin=rows.PLUGIN,
         report_case=rows.REPORT_CASE,
         report_lines=rows.REPORT_LINES,
         live_states=", ".join(f"'{state}'" for state in State if state not in TERMINAL),

@@ -27,7 +27,7 @@ from formicary.runner.core.loading.approving import fitting
 from formicary.runner.core.loading.containers import containing, merged
 from formicary.runner.core.loading.forking import suiting
 from formicary.runner.core.loading.keys import DEFAULTS, JOB, RETRIES, TASK, params
-from formicary.runner.core.loading.matrix import check_runs
+from formicary.runner.core.loading.plugins import check_whole
 from formicary.runner.core.loading.reader import Reader, Unread, When
 from formicary.runner.core.loading.requesting import requesting
 from formicary.runner.core.loading.shapes import UNKNOWN, variables
@@ -116,7 +116,7 @@ class Document:
         made = list(self.tasks(tasks, fields)) if tasks is not None else [self._made(_short_task(fields), root, fields)]
         if tasks is None and not fields.get("script") and made[0].method == "SHELL" and not reader.faults:
             reader.tell(root, "This job does nothing", "write `script:` or `tasks:`")
-        check_runs(reader, tasks or root, made)
+        check_whole(reader, root, tasks, fields, made)
         return JobDefinition(**_job_fields(fields, tasks is None), tasks=tuple(made))
 
     def _one_schedule(self, root: MappingNode, fields: dict[str, Any]) -> None:

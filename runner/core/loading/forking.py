@@ -9,13 +9,14 @@ from formicary.runner.core.definition import MANUAL, MAX_NAME
 from formicary.runner.core.forked import AWAIT, FORK, FORKS, MOST_CHILDREN, FanOut, SubWorkflow
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Sequence
+from formicary.runner.core.loading.plugins import wanted_version
 from formicary.runner.core.loading.reader import Reader
 from formicary.runner.core.loading.shapes import fits, variables
 from formicary.runner.core.loading.table import Key, Table, read
 
 #: Keys of a task that say what an ant does; the queen needs none for these.
 _OF_ANTS: Final = ("script", "before_script", "after_script", "artifacts", "resources", "cache")
-_OF_FORKS: Final = ("fork_job_type", "sub_workflow")
+_OF_FORKS: Final = ("fork_job_type", "fork_job_version", "sub_workflow")
 _NO_JOB: Final = "name it: `fork_job_type: encode`"
 
 
@@ -68,11 +69,12 @@ def _name(reader: Reader, node: Node) -> str:
 
 
 _JOB: Final = Key(_name, "text", code=True)
+_VERSION: Final = Key(wanted_version, "wanted_version", code=True)
 SUB_WORKFLOW: Final = Table(
     "sub_workflow",
     {
         "input_params": Key(variables, "variables"),
-        "output_variables": Key(_outputs, "texts"),
+        "output_variables": Key(_outputs, "output_variables"),
         "wait_for_completion": Key(Reader.boolean, "flag"),
     },
 )
@@ -84,12 +86,13 @@ FAN_OUT: Final = Table(
         "max_parallel": Key(fits(0, MOST_CHILDREN), "count"),
         "fail_fast": Key(Reader.boolean, "flag"),
         "fork_job_type": _JOB,
+        "fork_job_version": _VERSION,
     },
-    frozenset({"fork_job_version"}),
 )
 #: The keys of a task that are about forked jobs.
 KEYS: Final[Mapping[str, Key]] = {
     "fork_job_type": Key(_name, "text", late=True, code=True),
+    "fork_job_version": Key(wanted_version, "wanted_version", late=True, code=True),
     "sub_workflow": Key(sub_workflow, "sub_workflow", late=True),
     "fan_out": Key(fan_out, "fan_out", late=True),
 }
@@ -98,7 +101,7 @@ KEYS: Final[Mapping[str, Key]] = {
 def suiting(reader: Reader, node: Node, fields: dict[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a task, with what of them and forked jobs does not go together told. `written`: its own keys."""
     method = fields.get("method")
-    told = _of_others(fields) if method not in FORKS else _of_fork(fields) if method == FORK else _of_await(fields)
+    told = (_of_fork(fields, node) if method == FORK else _of_await(fields)) if method in FORKS else _of_others(fields)
     for key, what, remedy in told:
         reader.tell(_place(node, key), what, remedy)
     if method in FORKS:
@@ -119,6 +122,8 @@ def _of_others(fields: Mapping[str, Any]) -> _Told:
     fan: FanOut | None = fields.get("fan_out")
     if fan and fan.fork_job_type:
         yield "fan_out", "Only FORK_JOB forks a job", "write `method: FORK_JOB`"
+    elif fan and fan.fork_job_version:
+        yield "fan_out", "A version without a job says nothing", "name the job too: `fork_job_type`"
     elif fan and fields.get("method") == MANUAL:
         yield "fan_out", "A MANUAL task asks people, once: it cannot have a `fan_out`", "remove it"
     elif fan and fields.get("matrix"):
@@ -130,9 +135,9 @@ def _of_others(fields: Mapping[str, Any]) -> _Told:
         yield "await_forked_tasks", "Only AWAIT_FORKED_JOB waits for forked jobs", f"write `method: {AWAIT}`"
 
 
-def _of_fork(fields: Mapping[str, Any]) -> _Told:
+def _of_fork(fields: Mapping[str, Any], node: Node) -> _Told:
     fan: FanOut | None = fields.get("fan_out")
-    if "fork_job_type" not in fields and not (fan and fan.fork_job_type):
+    if not _has(node, "fork_job_type") and not (fan and _has(_value(node, "fan_out"), "fork_job_type")):
         yield "method", "This does not say which job is forked", _NO_JOB
     elif "fork_job_type" in fields and fan and fan.fork_job_type not in ("", fields["fork_job_type"]):
         yield "fan_out", "Two jobs are named here, one of them in `fan_out`", "keep one of the two"
@@ -146,7 +151,7 @@ def _of_fork(fields: Mapping[str, Any]) -> _Told:
 def _of_await(fields: Mapping[str, Any]) -> _Told:
     if not fields.get("await_forked_tasks"):
         yield "method", "This does not say which forked jobs it waits for", "name tasks: `await_forked_tasks: [encode]`"
-    for key in ("fork_job_type", "fan_out", "matrix"):
+    for key in ("fork_job_type", "fork_job_version", "fan_out", "matrix"):
         if key in fields:
             yield key, f"`{key}` is nothing for AWAIT_FORKED_JOB", "fork in a task before this one"
     sub: SubWorkflow | None = fields.get("sub_workflow")
@@ -156,6 +161,11 @@ def _of_await(fields: Mapping[str, Any]) -> _Told:
 
 def _has(node: Node, key: str) -> bool:
     return isinstance(node, MappingNode) and any(name.text == key for name, _ in node.pairs)
+
+
+def _value(node: Node, key: str) -> Node:
+    pairs = node.pairs if isinstance(node, MappingNode) else ()
+    return next((value for name, value in pairs if name.text == key), node)
 
 
 def _place(node: Node, key: str) -> Node:

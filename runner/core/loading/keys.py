@@ -26,7 +26,7 @@ from formicary.runner.core.definition import (
 )
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Scalar, Sequence
-from formicary.runner.core.loading import containers, forking, requesting, triggering
+from formicary.runner.core.loading import containers, forking, plugins, requesting, triggering
 from formicary.runner.core.loading.approving import approval_policy
 from formicary.runner.core.loading.matrix import matrix, when
 from formicary.runner.core.loading.outward import hook, notify, retention, secrets, status
@@ -282,6 +282,7 @@ JOB: Final = Table(
         "timezone": Key(timezone, "text", static=True),
         "cron_missed": Key(one_of("latest", "all", "none"), "cron_missed"),
         "params": Key(params, "params", static=True),
+        **plugins.KEYS,
         "required_params": Key(strings, "texts", static=True),
         "job_variables": Key(variables, "variables"),
         "skip_if": Key(text, "text"),

@@ -53,6 +53,8 @@ cron_missed | `latest`, `all`, `none` | what to do about runs that were missed w
 params | name → [parameter](#parameters) | inputs of a run that a person or program asks for
     | {"Version": {"default": "1.0"}}
 required_params | list of names | a request without them is refused, naming all that are missing | ["Version"]
+public_plugin | `true` or `false` | other organizations may fork it too, see [Plugins](#plugins) | true
+sem_version | a version | what this text of the job is released as; `1.0-dev` and `1.0-rc1` may still change | "1.2"
 job_variables | a mapping, or a list of `{name, value}` | values for templates and for the environment
     | {"Image": "app:1.0"}
 skip_if | text | if it contains `true` once it is rendered, the request ends SKIPPED, which is a success
@@ -100,13 +102,14 @@ matrix | [name → list of values](#matrix) | one run for each combination of th
 when | [`{branch, event, path}`](#when) | else the task is SKIPPED, which counts as completed | {"branch": "main"}
 approval_policy | a mapping | who may approve a task of the method MANUAL, and until when | {"min_approvals": 2}
 fork_job_type | text | which job a task of the method FORK_JOB forks | "encode"
+fork_job_version | a version, or `^1.2` | which [version](#plugins) of it; none named: the newest release | "^1.2"
 url | `http://…` or `https://…` | what an [HTTP task](#http) calls | "https://service.example/api/builds"
 headers | name → text | headers that are sent | {"Authorization": "Bearer {{ ApiToken }}"}
 query | name → text | added to the URL, encoded | {"commit": "{{ GitCommitID }}"}
 body | text, or a mapping | what is sent: text as it is, a mapping as JSON or as a form | {"state": "deployed"}
 await_forked_tasks | list of tasks | for whose forked jobs a task of the method AWAIT_FORKED_JOB waits | ["encode"]
 sub_workflow | a mapping | what goes into the forked job, and what comes back | {"wait_for_completion": true}
-fan_out | a mapping | one forked job for each item of a list | {"source": ["eu", "us"], "item_var": "Region"}
+fan_out | [a mapping](#fan-out) | one run of the task, or one forked job, for each item of a list | {"source": ["eu", "us"], "item_var": "Region"}
 on_completed | a task, or a [word](#what-runs-next) | where to go when it completes | "publish"
 on_failed | a task, or a word | where to go when it fails | "roll-back"
 on_exit_code | code → task or word | where to go with this exit code; `SKIPPED` counts as one | {"3": "COMPLETED"}
@@ -220,11 +223,12 @@ output_variables | a mapping, or a list of names | which outputs of the forked j
 wait_for_completion | `true` or `false` | whether the task ends when the forked job has ended | true
 """
 _FAN_OUT: Final = """
-source | a list, or the name of one | one forked job for each item | ["eu", "us"]
+source | a list, or the name of one | one run, or one forked job, for each item | ["eu", "us"]
 item_var | text | the parameter that holds the item | "Region"
 max_parallel | a number | how many of them at a time; 0 is all | 2
 fail_fast | `true` or `false` | the first that fails ends the others | true
-fork_job_type | text | which job is forked | "deploy-region"
+fork_job_type | text | which job is forked; without it the task itself runs once an item | "deploy-region"
+fork_job_version | a version, or `^1.2` | which version of it | "1.0"
 """
 _PARAM: Final = r"""
 description | text | for people | "without the v"

@@ -7,42 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
-from formicary.runner.core.errors import DefinitionError, NotFound, RequestRefused
+from formicary.runner.core.errors import RequestRefused
 from formicary.runner.core.execution import Execution, Offer, TaskRun
 from formicary.runner.core.forked import DEEPEST, MOST_CHILDREN, Child, FanOut
 from formicary.runner.core.graph import task_of
 from formicary.runner.core.language.functions import text_of
 from formicary.runner.core.load import Loaded
 from formicary.runner.core.names import fill, secrets_in
-from formicary.runner.core.records import Definition, JobRequest, NewRequest, Repository, SyncState
+from formicary.runner.core.records import JobRequest, NewRequest
 from formicary.runner.queen.arriving.requests import checked_params
-from formicary.runner.queen.arriving.sources import FOLDER, NO_GIT, Sources, load_all, tainted_names, without_doubles
+from formicary.runner.queen.arriving.sources import NO_GIT, Sources, tainted_names
 from formicary.runner.queen.board import Live
+from formicary.runner.queen.children.finding import Finding, Found
 from formicary.runner.queen.children.spreading import listed
 from formicary.runner.queen.orders import names_of, render_fan_out, render_task
 from formicary.runner.queen.secrets import Secrets
-from formicary.runner.store import Reader, Store
+from formicary.runner.store import Store
 
 LABEL: Final = 60
 _JobKey = tuple[int | None, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The job to fork: a stored text (`version_id`), or one that is not stored yet (`loaded`); where it runs."""
-
-    job: JobDefinition
-    loaded: Loaded | None
-    version_id: int
-    repository_id: int | None
-    ref: str
-    commit: str
-    source_path: str
-    git: Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +124,11 @@ class Forking:
 
     def _to_fork(self, live: Live, task: TaskDefinition) -> Found:
         """Raises UserError."""
-        job_type, _ = _named(task)
+        job_type, version = _named(task)
         if not job_type:
             raise RequestRefused("`fork_job_type` is empty, so there is no job to fork")
-        found = self._found(live.request, live.version.dialect, job_type)
+        finding = Finding(self.store.read(), self.sources, self.job_of)
+        found = finding.found(live.request, live.version.dialect, job_type, version)
         self._refuse_circles(live.request, (found.repository_id, found.job.job_type))
         return found
 
@@ -175,59 +162,11 @@ class Forking:
             max_concurrency=job.max_concurrency,
             description=f"forked by `{order.task}` of request {parent.id}" + (f": {label}" if label else ""),
             created_by=parent.created_by,
-            trusted=parent.trusted,
+            trusted=parent.trusted and not found.foreign,
             parent_id=parent.id,
             parent_task=order.task_execution_id,
         )
         return NewChild(new, job, found.loaded, label)
-
-    # What is forked
-
-    def _found(self, request: JobRequest, dialect: Any, job_type: str) -> Found:
-        """The job of this name: in the parent's own repository, at its commit where that is trusted, else as it is
-        registered there; else the organization's."""
-        reader = self.store.read()
-        own = reader.repository(request.repository_id) if request.repository_id is not None else None
-        loaded: Loaded | None = None
-        if own is not None and request.commit and request.trusted:
-            loaded = self.sources.definitions(own.path, request.commit, own.dialect).find(job_type)
-        elif not request.commit and request.source_path:
-            loaded = _in_tree(Path(request.source_path), dialect, job_type)
-        if loaded is not None:
-            if loaded.definition is None or loaded.problems:
-                raise DefinitionError(loaded.problems)
-            return _same_place(request, loaded.definition, loaded, 0)
-        here = reader.definitions(repository_id=own.id) if own else []
-        named = next((one for one in here if one.job_type == job_type), None)
-        job = self._registered(named)
-        if named is not None and job is not None and named.version_id is not None:
-            return _same_place(request, job, None, named.version_id)
-        return self._of_organization(reader, request, job_type)
-
-    def _registered(self, definition: Definition | None) -> JobDefinition | None:
-        if definition is None or definition.version_id is None or definition.state is SyncState.ORPHANED:
-            return None
-        return self.job_of(definition.version_id)
-
-    def _of_organization(self, reader: Reader, request: JobRequest, job_type: str) -> Found:
-        there = [
-            one
-            for one in reader.definitions(organization_id=request.organization_id)
-            if one.job_type == job_type and one.repository_id != request.repository_id and self._registered(one)
-        ]
-        if len(there) > 1:
-            raise RequestRefused(f"several repositories of the organization have a job `{job_type}`, this one has none")
-        repository = reader.repository(there[0].repository_id) if there and there[0].repository_id is not None else None
-        job = self._registered(there[0]) if there else None
-        if repository is None or job is None or there[0].version_id is None:
-            raise NotFound(f"there is no job `{job_type}` in this repository, nor in another of the organization")
-        return self._elsewhere(repository, there[0], job, there[0].version_id)
-
-    def _elsewhere(self, repository: Repository, definition: Definition, job: JobDefinition, version_id: int) -> Found:
-        ref, commit = f"refs/heads/{repository.tracked_branch}", definition.commit
-        git = self.sources.known_params(repository, ref, commit)
-        git = git if git is not None else self.sources.manual_params(repository, ref, commit)
-        return Found(job, None, version_id, repository.id, ref, commit, repository.path, git)
 
     # What is refused
 
@@ -258,22 +197,6 @@ class Forking:
             raise RequestRefused(f"a job may fork {MOST_CHILDREN} others, and this would be {known + more}")
 
 
-def _same_place(request: JobRequest, job: JobDefinition, loaded: Loaded | None, version_id: int) -> Found:
-    git = {name: value for name, value in request.params.items() if name in NO_GIT}
-    return Found(job, loaded, version_id, request.repository_id, request.ref, request.commit, request.source_path, git)
-
-
-def _in_tree(tree: Path, dialect: Any, job_type: str) -> Loaded | None:
-    """A definition of a working tree, as `formicary run` takes its own from there."""
-    texts = {
-        path.relative_to(tree).as_posix(): path.read_text(encoding="utf-8", errors="replace")
-        for path in sorted((tree / FOLDER).rglob("*"))
-        if path.suffix in (".yml", ".yaml") and path.is_file()
-    }
-    loaded = without_doubles(load_all(texts, [], dialect), [])
-    return next((one for one in loaded if one.job_type == job_type), None)
-
-
 def _checked(live: Live, job: JobDefinition, given: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, str]]:
     """The child's parameters; those apart whose values are secret. Secrets of the parent are no parameters: the child
     has its own. A secret parameter may be handed down to one that the child says is secret too.
@@ -299,7 +222,9 @@ def _checked(live: Live, job: JobDefinition, given: Mapping[str, Value]) -> tupl
 def _named(task: TaskDefinition) -> tuple[str, str]:
     """The job that a task forks, and which version of it ("" = none is named)."""
     fan = task.fan_out
-    return task.fork_job_type or (fan.fork_job_type if fan else ""), fan.fork_job_version if fan else ""
+    if task.fork_job_type:
+        return task.fork_job_type, task.fork_job_version or (fan.fork_job_version if fan else "")
+    return (fan.fork_job_type, fan.fork_job_version or task.fork_job_version) if fan else ("", "")
 
 
 def _label(item: Value) -> str:
