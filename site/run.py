@@ -17,6 +17,7 @@ from formicary.site.asked import asked, said
 from formicary.site.logview import failing_lines, log_part
 from formicary.site.source import Source
 from formicary.site.status import status
+from formicary.site.tested import tested
 from formicary.site.views import (
     ArtifactRow,
     AttemptRow,
@@ -76,6 +77,7 @@ def request(source: Source, request_id: int) -> RequestView:
         digest=_digest(source, found),
         parent=next(_rows(source, [found.parent_id] if found.parent_id is not None else []), None),
         children=tuple(_rows(source, [one.id for one in source.reader.children(found.id)])),
+        tests=tested(source.reader, execution),
     )
 
 

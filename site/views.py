@@ -11,6 +11,7 @@ from formicary.site.graph import Trail
 from formicary.site.links import slug
 from formicary.site.logview import LogPart, Shown
 from formicary.site.status import Status
+from formicary.site.tested import TestsView
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +299,7 @@ class RequestView:
     parent: RequestRow | None = None
     children: tuple[RequestRow, ...] = ()
     """The forked jobs, as far as the reader may see them."""
+    tests: TestsView | None = None
 
     @property
     def title(self) -> str:
