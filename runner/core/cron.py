@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from difflib import get_close_matches
 from functools import lru_cache
 from itertools import takewhile
@@ -49,19 +49,44 @@ _FORMS: Final = (
     + ", ".join(ALIASES)
 )
 _YEARS: Final = 130
+_DAY: Final = 86_400
 
 
 class _Schedule:
     """A schedule in its zone: an endless series of times, from any moment on."""
 
-    def __init__(self, expression: str, timezone: str) -> None:
+    def __init__(self, expression: str, zone: str) -> None:
         self.seven = seven_fields(expression)
-        self.zone = _zone(timezone)
+        self.zone = _zone(zone)
         self.every_hour = _expand(self.seven)[1] == ["*"]
 
     def after(self, moment: float) -> Iterator[float]:
         """The times it fires, strictly after `moment`."""
-        start = datetime.fromtimestamp(moment, self.zone)
+        if self.every_hour:
+            yield from self._each_hour(moment)
+            return
+        for at in self._series(datetime.fromtimestamp(moment, self.zone)):
+            if not _second_time(at):
+                yield at.timestamp()
+
+    def _each_hour(self, moment: float) -> Iterator[float]:
+        """Between two changes of the clock it is an ordinary one; croniter alone misses some times after them."""
+        offset = self._offset(moment)
+        while True:
+            change: float | None = None
+            for at in self._series(datetime.fromtimestamp(moment, timezone(offset))):
+                fires = at.timestamp()
+                change = self._change(moment, fires, offset)
+                if change is not None:
+                    moment, offset = change - 1, self._offset(change)
+                    break
+                yield fires
+                moment = fires
+            if change is None:
+                return
+
+    def _series(self, start: datetime) -> Iterator[datetime]:
+        """What croniter finds, until there is no more."""
         series = croniter(
             self.seven, start, ret_type=datetime, second_at_beginning=True, max_years_between_matches=_YEARS
         )
@@ -70,8 +95,24 @@ class _Schedule:
                 at: datetime = series.get_next(datetime)
             except CroniterBadDateError:
                 return
-            if self.every_hour or not _second_time(at):
-                yield at.timestamp()
+            yield at
+
+    def _offset(self, moment: float) -> timedelta:
+        return datetime.fromtimestamp(moment, self.zone).utcoffset() or timedelta()
+
+    def _change(self, since: float, until: float, offset: timedelta) -> float | None:
+        """The second in (since, until] from which on the offset is another one; no day has two."""
+        low, end = int(since), int(until)
+        while low < end:
+            high = min(low + _DAY, end)
+            if self._offset(high) == offset:
+                low = high
+                continue
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if self._offset(middle) == offset else (low, middle)
+            return float(high)
+        return None
 
 
 def _second_time(at: datetime) -> bool:
