@@ -27,6 +27,8 @@ class Ant(Message):
     platform: str = ""
     hands: int = 1
     embedded: bool = False
+    without: Mapping[str, str] = Field(default_factory=dict)
+    """Methods that it knows and cannot run now, and why, as half a sentence: no engine answers."""
 
 
 class Source(Message):

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
+from formicary.runner.core.containing import CONTAINER
 from formicary.runner.core.semaphores import NOTHING_SHARED, Claim, Need, Shares
 
 Group = tuple[str, int | None, str, bool]
@@ -63,7 +64,7 @@ class OfferView:
 @dataclass(frozen=True, slots=True)
 class AntView:
     """An ant that is present. `free` of its `hands` wait for work; `isolates` = its SHELL tasks cannot see what others
-    own, so that untrusted requests may run there (T19)."""
+    own, so that untrusted requests may run there (T19); `without`: methods that it cannot run now, and why."""
 
     ant_id: str
     tags: frozenset[str]
@@ -72,6 +73,7 @@ class AntView:
     free: int
     hands: int
     isolates: bool = False
+    without: Mapping[str, str] = field(default_factory=dict)
 
     def lacks(self, need: Waiting | OfferView) -> bool:
         """Whether it could not run this even with a free hand."""
@@ -215,8 +217,7 @@ class Admitted:
         return self._shares.reason(Claim(one.request_id, one.organization_id, one.need), started)
 
     def _no_ant(self, one: Waiting) -> str:
-        able = not one.needs_ant or any(not ant.lacks(one) for ant in self._ants)
-        return "" if able else _unable(one, self._ants)
+        return unable(one, self._ants) if one.needs_ant else ""
 
     def _no_hand(self, one: Waiting) -> str:
         if not one.needs_ant:
@@ -248,17 +249,22 @@ class Admitted:
         )
 
 
-def _unable(one: Waiting, ants: Sequence[AntView]) -> str:
-    """Why none of the ants could ever run it."""
+def unable(one: Waiting | OfferView, ants: Sequence[AntView]) -> str:
+    """Why none of the ants could run it, even with a free hand; "" if one could."""
+    if any(not ant.lacks(one) for ant in ants):
+        return ""
     if not ants:
         return "no ant is connected"
-    tags, methods = ", ".join(sorted(one.tags)), ", ".join(sorted(one.methods))
+    tags = ", ".join(sorted(one.tags))
     tagged = [ant for ant in ants if one.tags <= ant.tags]
     if not tagged:
         return f"no ant has the tags {tags}" if len(one.tags) > 1 else f"no ant has the tag {tags}"
     who = f"no ant with the tags {tags}" if tags else "no ant"
     if not any(one.methods <= ant.methods for ant in tagged):
-        return f"{who} can run {methods} tasks"
+        methods = ", ".join("container" if name == CONTAINER else name for name in sorted(one.methods))
+        reasons = (ant.without.get(name, "") for ant in tagged for name in sorted(one.methods - ant.methods))
+        why = next(filter(None, reasons), "")
+        return f"{who} can run {methods} tasks" + (f": {why}" if why else "")
     return f"{who} isolates SHELL tasks, and an untrusted request may run only there"
 
 

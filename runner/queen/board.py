@@ -142,7 +142,9 @@ class Worker:
 
     def view(self) -> AntView:
         ant = self.ant
-        return AntView(ant.ant_id, self.tags, ant.methods, ant.platform, len(self.claims), ant.hands)
+        return AntView(
+            ant.ant_id, self.tags, ant.methods, ant.platform, len(self.claims), ant.hands, without=ant.without
+        )
 
     def take_claim(self) -> Claim | None:
         while self.claims:

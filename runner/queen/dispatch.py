@@ -31,7 +31,7 @@ from formicary.runner.core.execution import (
 from formicary.runner.core.graph import spreads, task_of
 from formicary.runner.core.plan import begin, decide
 from formicary.runner.core.records import JobRequest, Lease, Version
-from formicary.runner.core.schedule import Admission, Admitted, AntView, Limits, Waiting, admit, match
+from formicary.runner.core.schedule import Admission, Admitted, AntView, Limits, Waiting, admit, match, unable
 from formicary.runner.core.semaphores import NOTHING_SHARED, Claim, Need, Shares
 from formicary.runner.core.sharing import share
 from formicary.runner.core.states import State
@@ -152,10 +152,10 @@ class Dispatcher:
         return share(waiting, offers, running, self.limits, pools, board.ants(), self._now())
 
     def task_reason(self, offered: Offered) -> str:
-        """Why a ready task has not got the units that it needs; "" if it is not for them."""
+        """Why a ready task waits, where it is not for a free hand: no ant can run it, or it has not got its units."""
         view = offered.view
-        if view.need is None:
-            return ""
+        if (why := unable(view, self.board.ants())) or view.need is None:
+            return why
         claim = Claim(view.task_execution_id, view.organization_id, view.need)
         return self._shares(list(self.board.waiting.values())).reason(claim)
 

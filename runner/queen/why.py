@@ -9,8 +9,8 @@ from formicary.runner.core.execution import Execution
 from formicary.runner.core.states import LEASED, State
 
 
-def why(execution: Execution, units: Callable[[str], str] = lambda _: "") -> str:
-    """Of one that has begun and not ended. `units`: why an attempt has not got what it needs of a shared resource."""
+def why(execution: Execution, held_up: Callable[[str], str] = lambda _: "") -> str:
+    """Of one that has begun and not ended. `held_up`: why an attempt waits, where it is not for a free hand."""
     if execution.cancelled:
         return f"it is being cancelled: {execution.cancel_reason}"
     if execution.resting_since is not None and execution.rest_reason:
@@ -21,7 +21,7 @@ def why(execution: Execution, units: Callable[[str], str] = lambda _: "") -> str
     if busy:
         return f"it runs {', '.join(f'`{name}`' for name in busy)}"
     for run in ready:
-        if reason := units(run.attempts[-1].id):
+        if reason := held_up(run.attempts[-1].id):
             return f"`{run.name}` waits: {reason}"
     if ready:
         return f"`{ready[0].name}` waits for a free hand of an ant that can run it"

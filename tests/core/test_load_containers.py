@@ -52,7 +52,8 @@ def test_a_container_is_read_whole():
     box = task_of(
         BOX + "  entrypoint: [/bin/env]\n  command: [a, b c]\n  pull_policy: always\n  user: 1000:1000\n"
         "  devices: [/dev/kvm]\n  bind_dir: /srv:/srv:ro\n  cpu_limit: 1.5\n  cpu_request: 500m\n"
-        "  memory_limit: 1.5Gi\n  memory_request: 100k\n  ephemeral_storage_limit: 1e9\n  ephemeral_storage_request: 20\n"
+        "  memory_limit: 1.5Gi\n  memory_request: 100k\n"
+        "  ephemeral_storage_limit: 1e9\n  ephemeral_storage_request: 20\n"
     ).container
     assert (box.entrypoint, box.command, box.pull_policy) == (("/bin/env",), ("a", "b c"), "always")
     assert (box.user, box.devices, box.bind_dir) == ("1000:1000", ("/dev/kvm",), "/srv:/srv:ro")

@@ -89,6 +89,8 @@ REASONS = [
     (waits(5, tags=("gpu",)), NOTHING, Limits(), [ant()], "no ant has the tag gpu"),
     (waits(5, tags=("gpu", "arm")), NOTHING, Limits(), [ant(tags=("arm",))], "no ant has the tags arm, gpu"),
     (waits(5, methods=("DOCKER",)), NOTHING, Limits(), [ant()], "no ant can run DOCKER tasks"),
+    (waits(5, methods=("CONTAINER",)), NOTHING, Limits(), [ant(), ant("b", without={"CONTAINER": "no engine answers"})],
+     "no ant can run container tasks: no engine answers"),
     (waits(5, tags=("gpu",), methods=("DOCKER",)), NOTHING, Limits(), [ant(tags=("gpu",)), ant(methods=("DOCKER",))],
      "no ant with the tags gpu can run DOCKER tasks"),
     (waits(5, trusted=False), NOTHING, Limits(), [ant()],
