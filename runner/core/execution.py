@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from formicary.runner.core.definition import JobDefinition, Value
 from formicary.runner.core.forked import CancelChildren, ChildEnded, Children, Forked, Gather, Mind, Overlong, Spread
+from formicary.runner.core.judged import Judgement
 from formicary.runner.core.known import Known
 from formicary.runner.core.policy import Answer, Approved, Due, Overdue, Rejected, Vote
 from formicary.runner.core.reports import Reports, Tally
@@ -52,7 +53,7 @@ class Held(Part):
 
 class Attempt(Part):
     """A task execution: one attempt at a task. `number` counts from 1 within the execution (TaskRetry = number - 1).
-
+    `tally`: its reports in figures, the rest is in the store. `hard`: an error code forbids any retry, as FATAL does.
     `votes` of a MANUAL task: one a person, the newest; `overdue`: what of its approval has passed.
     """
 
@@ -73,7 +74,7 @@ class Attempt(Part):
     warnings: tuple[str, ...] = ()
     usage: Mapping[str, float] = Field(default_factory=dict)
     tally: Tally | None = None
-    """What its reports say, in figures; the rest of them is in the store."""
+    hard: bool = False
     held: Held | None = None
     children: Children | None = None
     votes: tuple[Vote, ...] = ()
@@ -83,8 +84,7 @@ class Attempt(Part):
 class Combinations(Part):
     """How the combinations of a matrix task stand, once it has begun: `left` have not ended; `busy` of these are
     offered, run, or are tried again later; all before number `next` have had their turn. `spoilt` = the one whose
-    failure stopped the others (fail_fast). At the end `worst` = the one that decided; `waived` = what failed may fail.
-    """
+    failure stopped the others (fail_fast). At the end `worst` decided; `waived` = what failed may fail."""
 
     size: int
     left: int
@@ -105,8 +105,7 @@ class TaskRun(Part):
 
     `failures` and `lost` are the budgets used since the task was last reset; `retry_at` is when a PENDING task that has
     failed is tried again; `chosen` = a transition named it; `led_to` = the task that its own outcome chose; `because` =
-    the failed task for which it was SKIPPED; `excepted` = SKIPPED by its own `except`, which counts as completed.
-    """
+    the failed task for which it was SKIPPED; `excepted` = by its own `except`, which counts as completed."""
 
     name: str
     state: State = State.PENDING
@@ -241,6 +240,7 @@ class Result:
     completed: bool = False
     """Its exit code is a success though it is not 0: a 2xx of HTTP."""
     reports: Reports | None = None
+    judged: Judgement | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -300,7 +300,7 @@ class Execute(Voting, RuleBasedStateMachine):
             return run.combinations.waived
         allowed = task_of(self.plan.definition, run.name).allow_failure
         last = run.attempts[-1] if run.attempts else None
-        if last is not None and last.error_code == "ERR_FATAL":
+        if last is not None and (last.hard or last.error_code == "ERR_FATAL"):
             return False
         return allowed if isinstance(allowed, bool) else last is not None and last.exit_code in allowed
 

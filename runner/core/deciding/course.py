@@ -210,7 +210,7 @@ def _rank(run: TaskRun) -> tuple[bool, float, int]:
     last = run.last
     if last is None:
         return True, float("inf"), 0
-    return last.error_code != ERR_FATAL, last.ended_at or 0.0, last.fence
+    return last.error_code != ERR_FATAL and not last.hard, last.ended_at or 0.0, last.fence
 
 
 def asks(run: TaskRun) -> bool:

@@ -57,8 +57,18 @@ def _conclude(course: Course, run: TaskRun, attempt: Attempt, result: Result) ->
                 node.task.retry, run.failures + 1, course.seed, f"{course.execution.id}/{run.name}/{attempt.fence}"
             )
             return _repeat(course, run, attempt, result, wait, failures=run.failures + 1)
-        outcome = outcomes.worn_out(node.task, outcomes.error_code(result) or ERR_EXIT_CODE)
+        outcome = outcomes.worn_out(node.task, outcomes.coded(result) or ERR_EXIT_CODE)
+    elif _job_again(course, node, result, outcome):
+        outcome.again, outcome.chooses = "RESTART_JOB", ""
     _end_task(course, run, attempt, result, outcome)
+
+
+def _job_again(course: Course, node: Node, result: Result, outcome: outcomes.Outcome) -> bool:
+    """Whether an error code wants the whole job to be tried again, where the definition says nothing else."""
+    named = outcomes.judged(result)
+    failed = outcome.state is State.FAILED and not outcome.again and not outcome.fatal
+    wanted = named.retries("RETRY_JOB") if named else 0
+    return failed and course.execution.job_retry < wanted and not outcomes.listed(node.task, result)
 
 
 def _poll(course: Course, run: TaskRun, attempt: Attempt, result: Result, wait: float, since: float) -> None:
@@ -83,9 +93,10 @@ def _exit(result: Result) -> str:
 
 
 def _may_retry(course: Course, run: TaskRun, node: Node, result: Result) -> bool:
-    left = run.failures < node.task.retry.attempts
+    left = run.failures < outcomes.budget(node.task, result)
     return (
         left
+        and not outcomes.hard(node.task, result)
         and not outcomes.lost(result)
         and result.error_code not in outcomes.NEVER_RETRIED
         and not outcomes.listed(node.task, result)
@@ -96,8 +107,9 @@ def _may_retry(course: Course, run: TaskRun, node: Node, result: Result) -> bool
 def _repeat(course: Course, run: TaskRun, attempt: Attempt, result: Result, wait: float, **budget: int) -> None:
     """The attempt FAILED; the next one starts after `wait`."""
     task = course.graph.nodes[run.name].task
-    reason = outcomes.sentence(task, run, result, "")
-    attempts = _with_result(course, run, attempt, result, State.FAILED, outcomes.error_code(result), reason)
+    code = outcomes.coded(result)
+    reason = outcomes.sentence(task, run, result, code)
+    attempts = _with_result(course, run, attempt, result, State.FAILED, code, reason)
     at = course.now + wait if wait else None
     run = course.put(run, State.PENDING, attempts=attempts, reason=reason, retry_at=at, **budget)
     if at is None:
@@ -161,6 +173,7 @@ def _with_result(
         "artifacts": result.artifacts,
         "warnings": result.warnings,
         "usage": result.usage,
+        "hard": code == outcomes.coded(result) and outcomes.hard(course.graph.nodes[run.name].task, result),
         "tally": result.reports.tally() if result.reports else None,
     }
     return (*run.attempts[:-1], attempt.model_copy(update=fields))

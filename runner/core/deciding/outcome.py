@@ -22,6 +22,7 @@ from formicary.runner.core.errors import (
     LOST_CODES,
 )
 from formicary.runner.core.execution import Result, TaskRun
+from formicary.runner.core.judged import Judgement
 from formicary.runner.core.states import SUCCESS, State
 
 #: how often a task is repeated because its ant was lost
@@ -31,6 +32,8 @@ LOST_DELAYS: Final = (0.0, 5.0, 30.0)
 #: the same again, however often the task is retried: the definition's own mistakes, addresses that may not be called,
 #: and what people have decided
 NEVER_RETRIED: Final = frozenset({ERR_ADDRESS, ERR_DEFINITION, ERR_REJECTED})
+#: the operator's error codes say nothing of these
+UNJUDGED: Final = NEVER_RETRIED | {ERR_CANCELLED}
 #: words after which the task or the job runs again
 AGAIN: Final = frozenset({"EXECUTING", "RESTART_TASK", "RESTART_JOB", "PAUSE_JOB"})
 #: how often a job may be restarted and paused by its own tasks
@@ -66,6 +69,25 @@ def lost(result: Result) -> bool:
     return result.error_code in LOST_CODES
 
 
+def judged(result: Result) -> Judgement | None:
+    """What the organization's error codes make of it: not of a lost attempt, of what people or the definition decided,
+    and of what was cancelled."""
+    told = failed(result) and not lost(result) and not result.excepted
+    return result.judged if told and result.error_code not in UNJUDGED else None
+
+
+def coded(result: Result) -> str:
+    """The attempt's error code, as the organization calls it where it does."""
+    named = judged(result)
+    return named.error_code if named else error_code(result)
+
+
+def budget(task: TaskDefinition, result: Result) -> int:
+    """How many attempts may follow the first one, after this failure."""
+    named = judged(result)
+    return max(task.retry.attempts, named.retries("RETRY_TASK") if named else 0)
+
+
 def error_code(result: Result) -> str:
     return result.error_code or (ERR_EXIT_CODE if failed(result) else "")
 
@@ -90,7 +112,17 @@ def conclude(task: TaskDefinition, result: Result) -> Outcome:
     if result.excepted:
         return _follow(task, Outcome(State.SKIPPED), SKIPPED_CODE, result.exit_code)
     state = State.FAILED if failed(result) else State.COMPLETED
-    return _follow(task, Outcome(state, error_code=error_code(result)), _exit_key(result), result.exit_code)
+    outcome = Outcome(state, error_code=coded(result))
+    if hard(task, result):
+        outcome.fatal = True
+        return outcome
+    return _follow(task, outcome, _exit_key(result), result.exit_code)
+
+
+def hard(task: TaskDefinition, result: Result) -> bool:
+    """Whether an error code ends everything. What the definition says of the exit code itself counts more."""
+    named = judged(result)
+    return named is not None and named.hard and not listed(task, result)
 
 
 def skipped(task: TaskDefinition) -> Outcome:
@@ -170,7 +202,7 @@ def forgiven(task: TaskDefinition, run: TaskRun) -> bool:
     last = run.last
     if last is None:
         return task.forgives(None)
-    return last.error_code != ERR_FATAL and task.forgives(last.exit_code)
+    return last.error_code != ERR_FATAL and not last.hard and task.forgives(last.exit_code)
 
 
 def blocks(task: TaskDefinition, run: TaskRun) -> str:
@@ -236,9 +268,11 @@ def sentence(task: TaskDefinition, run: TaskRun, result: Result, code: str) -> s
     """The task's end as one useful sentence: "task `test` failed with exit code 1 (attempt 3 of 3)"."""
     what = what_happened(task, result)
     if code and code != error_code(result):
-        what += f" ({code})"
-    if not lost(result) and task.retry.attempts > 0:
-        return f"task `{run.name}` {what} (attempt {run.failures + 1} of {task.retry.attempts + 1})"
+        named = judged(result)
+        what += f" ({code}: {named.message})" if named and named.message and code == named.error_code else f" ({code})"
+    tries = budget(task, result)
+    if not lost(result) and tries > 0:
+        return f"task `{run.name}` {what} (attempt {run.failures + 1} of {tries + 1})"
     if lost(result) and run.lost:
         return f"task `{run.name}` {what} (lost {run.lost + 1} times)"
     return f"task `{run.name}` {what}"
