@@ -76,6 +76,11 @@ def test_it_finds_address_and_token_by_itself(data, stranger):
     assert stranger.seen == [("/api/repos", "Bearer fmy_secret")]
 
 
+def test_what_broke_without_words_is_told_by_its_name():
+    with pytest.raises(WorldError, match=r"^the connection to http://ci\.example broke \(ReadError\)$"):
+        Connection("http://ci.example", "fmy_x").unreachable(httpx.ReadError(""))
+
+
 def test_an_own_token_wins(data, monkeypatch):
     monkeypatch.setenv("FORMICARY_TOKEN", "fmy_mine")
     assert find(data=data("http://127.0.0.1:1")).token == "fmy_mine"

@@ -4,6 +4,7 @@ import json
 import socket
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from formicary.runner.core.definition import Hook
@@ -176,6 +177,15 @@ async def test_header_that_no_http_takes_is_a_dead_letter(receive):
 
 async def test_nobody_there_is_tried_again():
     with pytest.raises(WorldError, match=r"`127\.0\.0\.1` could not be reached \(\w"):
+        await send(Hook(url="http://127.0.0.1:1/"))
+
+
+async def test_an_error_without_words_is_told_by_its_name(monkeypatch):
+    async def break_off(*_):
+        raise httpx.ReadError("")
+
+    monkeypatch.setattr(WebhookPublisher, "_post_to", break_off)
+    with pytest.raises(WorldError, match=r"`127\.0\.0\.1` could not be reached \(ReadError\)"):
         await send(Hook(url="http://127.0.0.1:1/"))
 
 

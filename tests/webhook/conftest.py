@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,8 @@ from formicary.runner.artifacts.directory import DirectoryStore
 from formicary.runner.core.definition import JobDefinition, TaskDefinition
 from formicary.runner.core.errors import Conflict, NotFound, RequestRefused
 from formicary.runner.core.estimate import Estimate
-from formicary.runner.core.execution import Attempt, Execution, Plan, TaskRun
+from formicary.runner.core.execution import Attempt, Execution, Plan, TaskRun, Vote
+from formicary.runner.core.policy import ApprovalPolicy
 from formicary.runner.core.records import Definition, NewRequest, Repository, Role, Token, Version
 from formicary.runner.core.states import TERMINAL, State
 from formicary.runner.queen.arriving.registry import Registry
@@ -111,6 +113,8 @@ class FakeQueen:
         return self.store.read().request(request_id)
 
     async def vote(self, request_id, ballot):
+        if self.refuse:
+            raise self.refuse
         self.calls.append(("vote", request_id, ballot))
         return self.store.read().request(request_id)
 
@@ -307,3 +311,36 @@ def make_execution(store):
         return await store.write(lambda tx: tx.create_execution(request.id, execution, Plan(definition=job)))
 
     return make
+
+
+@pytest.fixture
+def ask_people(store, queen, definition):
+    """A request whose task `ok` waits for people, or has waited (`state`)."""
+
+    async def make(state=State.MANUAL_APPROVAL_REQUIRED, **policy):
+        policy = ApprovalPolicy(**{"allowed_users": ("ada",), "timeout": 60.0, "sla_deadline": 30.0} | policy)
+        task = TaskDefinition(task_type="ok", method="MANUAL", description="Look first.", approval_policy=policy)
+        plan = Plan(definition=JobDefinition(job_type="ci", tasks=(task,)))
+        vote = Vote(by="bob", approved=True, at=1005.0, comment="fine")
+
+        def execution(request_id, execution_id):
+            attempt = Attempt(id=f"{execution_id}-1", number=1, fence=1, state=state, ready_at=1000.0, votes=(vote,))
+            run = TaskRun(name="ok", state=state, attempts=(attempt,))
+            fields = {"id": execution_id, "request_id": request_id, "created_at": 1.0, "next_number": 2}
+            return Execution(state=state, tasks={"ok": run}, **fields)
+
+        def change(tx):
+            new = NewRequest(version_id=queen.version_id, job_type="ci", commit="c" * 40)
+            request, _ = tx.create_request(new)
+            tx.create_execution(request.id, partial(execution, request.id), plan)
+            return request
+
+        return await store.write(change)
+
+    return make
+
+
+@pytest.fixture
+async def asked(ask_people):
+    """A request whose task `ok` waits for Ada."""
+    return await ask_people()

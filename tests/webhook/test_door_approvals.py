@@ -1,41 +1,11 @@
 """People approve over HTTP; and everything that people do is written down (T1, T2)."""
 
-from functools import partial
-
 import pytest
 
-from formicary.runner.core.definition import JobDefinition, TaskDefinition
 from formicary.runner.core.errors import Conflict, NotAllowed
-from formicary.runner.core.execution import Attempt, Execution, Plan, TaskRun, Vote
-from formicary.runner.core.policy import ApprovalPolicy
-from formicary.runner.core.records import NewRequest, Role
-from formicary.runner.core.states import State
+from formicary.runner.core.records import Role
 
 REQUESTS = "/api/jobs/requests"
-ASKED = State.MANUAL_APPROVAL_REQUIRED
-
-
-@pytest.fixture
-async def asked(store, queen, definition):
-    """A request whose task `ok` waits for people."""
-    policy = ApprovalPolicy(allowed_users=("ada",), timeout=60.0, sla_deadline=30.0)
-    task = TaskDefinition(task_type="ok", method="MANUAL", description="Look first.", approval_policy=policy)
-    plan = Plan(definition=JobDefinition(job_type="ci", tasks=(task,)))
-    vote = Vote(by="bob", approved=True, at=1005.0, comment="fine")
-
-    def make(request_id, execution_id):
-        attempt = Attempt(id=f"{execution_id}-1", number=1, fence=1, state=ASKED, ready_at=1000.0, votes=(vote,))
-        run = TaskRun(name="ok", state=ASKED, attempts=(attempt,))
-        fields = {"id": execution_id, "request_id": request_id, "created_at": 1.0, "next_number": 2}
-        return Execution(state=ASKED, tasks={"ok": run}, **fields)
-
-    def change(tx):
-        new = NewRequest(version_id=queen.version_id, job_type="ci", commit="c" * 40)
-        request, _ = tx.create_request(new)
-        tx.create_execution(request.id, partial(make, request.id), plan)
-        return request
-
-    return await store.write(change)
 
 
 async def test_what_is_asked_is_named(client, as_, asked):
