@@ -30,7 +30,7 @@ COLOURS: Final = {"runs": "green", "skipped": "yellow", "nothing": "bright_black
 def command(branch: str | None, before: str | None, event: Path | None, webhook: str | None, json_wanted: bool) -> None:
     """Say of each definition what it would do, by what is committed.
 
-    An event is a push or pull request of GitHub's hook, or else what is sent to webhook triggers.
+    An event is a push or a pull or merge request as a forge's hook sends it, or else what is sent to webhook triggers.
 
     \b
     Examples:
@@ -68,6 +68,7 @@ def _of_push(sources: Sources, repository: Repository, branch: str | None, befor
 
 def _of_event(sources: Sources, repository: Repository, event: Path, webhook: str | None) -> list[Explained]:
     """Of a push, or of a pull request, whose commit has to be here; or of a call of webhook triggers."""
+    from formicary.webhook.forges import gitlab
     from formicary.webhook.forges.github import fact_of
 
     text = sys.stdin.read() if str(event) == "-" else event.read_text("utf-8")
@@ -75,11 +76,13 @@ def _of_event(sources: Sources, repository: Repository, event: Path, webhook: st
         return _of_call(sources, repository, event, text, webhook)
     name = "pull_request" if '"pull_request"' in text else "push"
     try:
-        fact = fact_of(name, text)
+        fact = gitlab.fact_of(text) if '"object_kind"' in text else fact_of(name, text)
+        if fact.event == "other":
+            raise ValueError("nothing here acts on such an event")
     except ValueError as error:
         if called := _of_call(sources, repository, event, text, ""):
             return called
-        raise UserError(f"{event} is no push or pull request of GitHub's: {error}") from error
+        raise UserError(f"{event} is no push or pull request of a forge: {error}") from error
     remote = repository.model_copy(update={"url": fact.slug, "slug": fact.slug})
     return _of_fact(sources, remote, fact)
 

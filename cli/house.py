@@ -32,7 +32,7 @@ from formicary.runner.core.schedule import Limits as Places
 from formicary.runner.git.mirror import FOLDER as MIRRORS
 from formicary.runner.git.mirror import Mirrors
 from formicary.runner.publish import Publisher
-from formicary.runner.publish.github import GitHub
+from formicary.runner.publish.forges import forges_of, open_pulls_of
 from formicary.runner.publish.outbox import Outbox
 from formicary.runner.queen.arriving.sources import Sources
 from formicary.runner.queen.keeping.logs import Logs
@@ -187,7 +187,7 @@ async def open_house(
             poll=settings.poll,
             told=effects,
             mirrors=mirrors,
-            open_pulls=GitHub(credential).open_pulls,
+            open_pulls=open_pulls_of(forges_of(credential)),
             carry_out=queen.triggered.carry_out,
             bundle_id=settings.bundle_id,
         )

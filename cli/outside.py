@@ -14,7 +14,7 @@ from formicary.cli.sites import site
 from formicary.cli.ways import ways_of
 from formicary.runner.core.errors import Problem
 from formicary.runner.core.records import Repository
-from formicary.runner.publish.github import GitHub
+from formicary.runner.publish.forges import close_all, forges_of
 from formicary.runner.publish.guard import Guard, Reach
 from formicary.runner.publish.messages import MessagePublisher
 from formicary.runner.publish.statuses import StatusPublisher
@@ -48,17 +48,17 @@ def _statuses(inside: Inside) -> Iterator[Outside]:
         found = inside.sources.definitions(repository.path, commit, repository.dialect)
         return plugins.judged(inside.store.read(), repository, found, inside.settings.bundle_id).problems
 
-    forge = GitHub(inside.credential)
+    forges = forges_of(inside.credential)
     publisher = StatusPublisher(
         read=inside.store.read,
-        forges={"github": forge},
+        forges=forges,
         job_of=lambda request: inside.queen().job_of(request),
         why=lambda request_id: inside.queen().why(request_id),
         problems_of=problems_of,
         mask=inside.mask,
         url=inside.url,
     )
-    yield Outside(publisher, status_effect, judged=sync_owed, close=forge.close)
+    yield Outside(publisher, status_effect, judged=sync_owed, close=lambda: close_all(forges))
 
 
 def _notifications(inside: Inside) -> Iterator[Outside]:

@@ -31,7 +31,7 @@ class RepositorySettings(BaseModel):
     username: str = ""
     deploy_key: Path | None = None
     known_hosts: Path | None = None
-    forge: str = Field("", pattern="^(|github|none)$")
+    forge: str = Field("", pattern="^(|github|gitlab|gitea|none)$")
     slug: str = Field("", pattern=r"^$|^[\w.-]+(/[\w.-]+)+$")
     api_url: str = Field("", pattern="^$|^https?://")
     webhook_secret_env: str = ""

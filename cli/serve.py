@@ -88,8 +88,12 @@ def _door(house: House, settings: Settings, url: str, port: int) -> Door:
 
 def _default_secrets(settings: Settings) -> dict[str, bytes]:
     """What signs a forge's hooks of repositories that have no secret of their own."""
-    secret = settings.github_webhook_secret
-    return {"github": secret.get_secret_value().encode()} if secret and secret.get_secret_value() else {}
+    said = {
+        "github": settings.github_webhook_secret,
+        "gitlab": settings.gitlab_webhook_secret,
+        "gitea": settings.gitea_webhook_secret,
+    }
+    return {forge: secret.get_secret_value().encode() for forge, secret in said.items() if secret}
 
 
 def _welcome(house: House, door: Door, for_hooks: socket.socket | None, say: Any) -> None:

@@ -56,6 +56,8 @@ class Settings(BaseModel):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     github_webhook_secret: SecretStr | None = None
+    gitlab_webhook_secret: SecretStr | None = None
+    gitea_webhook_secret: SecretStr | None = None
     allow_networks: tuple[str, ...] = ()
     smtp: str = ""
     smtp_from: str = ""

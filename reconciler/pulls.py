@@ -148,7 +148,8 @@ def judge(wanted: PullRequestFilter, pull: PullRequest, files: Sequence[str]) ->
 def changed_files(git: GitRepository, pull: PullRequest) -> list[str]:
     """What its head has changed since it left its base; where the base is not known here, what its last commit did.
     A mirror may not reach back to where it left: then all that differs from the base, which is rather more."""
-    base = pull.base_commit if pull.base_commit and git.contains(pull.base_commit) else None
+    said = pull.base_commit or git.refs().get(f"refs/heads/{pull.base_ref}", "")  # GitLab names the branch alone
+    base = said if said and git.contains(said) else None
     start = (git.merge_base(base, pull.head_commit) or base) if base else None
     return git.changed_files(start, pull.head_commit)
 

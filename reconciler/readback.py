@@ -85,4 +85,10 @@ def _delivery(repository: Repository, pull: PullRequest, action: str, now: float
 
 
 def ref_of(pull: PullRequest) -> str:
+    """What its head is called here, whatever the forge calls it."""
     return f"refs/pull/{pull.number}/head"
+
+
+def there(repository: Repository, ref: str) -> str:
+    """What the forge calls such a ref."""
+    return ref.replace("refs/pull/", "refs/merge-requests/", 1) if repository.forge == "gitlab" else ref

@@ -22,7 +22,7 @@ from formicary.reconciler.agree import agree
 from formicary.reconciler.explain import Explained
 from formicary.reconciler.look import look
 from formicary.reconciler.pulls import PullLook
-from formicary.reconciler.readback import OpenPulls, ReadBack
+from formicary.reconciler.readback import OpenPulls, ReadBack, there
 from formicary.runner.core.errors import NotFound, SetupError, WorldError
 from formicary.runner.core.records import Definition, Delivery, JobRequest, Repository
 from formicary.runner.core.refs import short
@@ -331,7 +331,7 @@ class Reconciler:
         if self._mirrors is None or not repository.url:
             return
         try:
-            await self._mirrors.fetch_ref(repository, ref)
+            await self._mirrors.fetch_ref(repository, there(repository, ref))
         except WorldError as error:
             log.info("%s of %s cannot be fetched: %s", ref, repository.name, error)
 

@@ -6,8 +6,8 @@ never parsed (T9); without a secret nothing is accepted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
 import anyio
 from pydantic import ValidationError
@@ -16,12 +16,11 @@ from starlette.responses import Response
 
 from formicary.runner.core.records import Fact, Repository
 from formicary.webhook.datafolder import known_hook_secret
-from formicary.webhook.forges import commit, github, signature
-from formicary.webhook.ledger import Accepted, Came, delivery_key, refuse, take
+from formicary.webhook.forges import commit, gitea, github, gitlab, signature
+from formicary.webhook.ledger import Accepted, Came, delivery_key, named, refuse, take
 from formicary.webhook.operations import Call, Operation
 
 FORGE: Final = "commit"
-_UNSIGNED: Final = f"The call has no {github.SIGNATURE}. Set a secret at the hook, and the same one here."
 _UNFIT: Final = "The signature fits no secret that is set here. Set the same secret here and at the hook."
 _LARGE: Final = 1 << 20
 _DEFAULT: Final = 0
@@ -33,7 +32,7 @@ async def on_commit(call: Call) -> Response:
     repositories = {repository.id: repository for repository in door.store.read().repositories()}
     known = {id_: known_hook_secret(door.data, repository) for id_, repository in repositories.items()}
     secrets = {id_: secret for id_, secret in known.items() if secret}
-    signers = await _signers(secrets, body, call.request.headers.get(commit.SIGNATURE, ""))
+    signers = await _signers(_by_commit, secrets, body, call.request.headers, door.clock())
     if not signers:
         refuse(door, "The signature fits no watched repository. Run `formicary hook install` there again.")
     key = delivery_key(call, "X-Formicary-Delivery")
@@ -46,22 +45,40 @@ async def on_commit(call: Call) -> Response:
     refuse(door, "The signature fits no watched repository. Run `formicary hook install` there again.")
 
 
-async def on_github(call: Call) -> Response:
-    door, body = call.door, await call.request.body()
-    known = [one for one in door.store.read().repositories() if one.forge == github.FORGE]
+_Signers = Callable[[Mapping[int, bytes], bytes, Mapping[str, str], float], list[int]]
+
+
+class _Forge(NamedTuple):
+    """A forge's way of calling: who signed (`signers`: secrets, body, headers, now), what it calls the delivery, and
+    what that says (headers, body → the JSON and the fact)."""
+
+    name: str
+    signature: tuple[str, ...]
+    signers: _Signers
+    key: Callable[[Mapping[str, str], bytes], str]
+    read: Callable[[Mapping[str, str], bytes], tuple[str, Fact]]
+    keys: str
+
+
+async def _on_forge(call: Call, forge: _Forge) -> Response:
+    door, body, headers = call.door, await call.request.body(), call.request.headers
+    known = [one for one in door.store.read().repositories() if one.forge == forge.name]
     own = {one.id: secret for one in known if (secret := door.forge_secret(one))}
-    default = {_DEFAULT: secret} if (secret := door.default_secrets.get(github.FORGE)) else {}
-    said = call.request.headers.get(github.SIGNATURE, "")
-    signers = await _signers({**own, **default}, body, said)
+    default = {_DEFAULT: secret} if (secret := door.default_secrets.get(forge.name)) else {}
+    signers = await _signers(forge.signers, {**own, **default}, body, headers, door.clock())
     if not signers:
-        refuse(door, _UNFIT if said else _UNSIGNED)
-    key = delivery_key(call, "X-GitHub-Delivery")
-    text, fact = _github_fact(call, body)
+        refuse(door, _UNFIT if any(headers.get(name) for name in forge.signature) else _unsigned(forge))
+    key = named(forge.key(headers, body), forge.keys)
+    text, fact = _fact(forge, headers, body)
     speaks_for = [one for one in known if (one.id if one.id in own else _DEFAULT) in signers]
     repository = _called(speaks_for, fact.slug)
     if repository is None and (_DEFAULT not in signers or _called(known, fact.slug)):
         refuse(door, "This secret does not speak for this repository.")
-    return await take(door, Came(github.FORGE, key, body, text, fact), repository, _ignored(repository, fact))
+    return await take(door, Came(forge.name, key, body, text, fact), repository, _ignored(repository, fact))
+
+
+async def on_github(call: Call) -> Response:
+    return await _on_forge(call, _GITHUB)
 
 
 async def on_old_github(call: Call) -> Response:
@@ -69,10 +86,17 @@ async def on_old_github(call: Call) -> Response:
     return await on_github(call)
 
 
-def _github_fact(call: Call, body: bytes) -> tuple[str, Fact]:
+async def on_gitlab(call: Call) -> Response:
+    return await _on_forge(call, _GITLAB)
+
+
+async def on_gitea(call: Call) -> Response:
+    return await _on_forge(call, _GITEA)
+
+
+def _fact(forge: _Forge, headers: Mapping[str, str], body: bytes) -> tuple[str, Fact]:
     try:
-        text = github.payload_text(call.request.headers.get("content-type", ""), body)
-        return text, github.fact_of(call.request.headers.get(github.EVENT, ""), text)
+        return forge.read(headers, body)
     except github.WrongType as error:
         raise HTTPException(415, str(error)) from error
     except ValidationError:
@@ -81,6 +105,54 @@ def _github_fact(call: Call, body: bytes) -> tuple[str, Fact]:
         raise HTTPException(400, "The body cannot be read: it is nested too deep") from error
     except ValueError as error:
         raise HTTPException(400, f"The body cannot be read: {error}") from error
+
+
+def _by_commit(secrets: Mapping[int, bytes], body: bytes, headers: Mapping[str, str], _now: float) -> list[int]:
+    return signature.signers(secrets, body, headers.get(commit.SIGNATURE, ""))
+
+
+def _by_github(secrets: Mapping[int, bytes], body: bytes, headers: Mapping[str, str], _now: float) -> list[int]:
+    return signature.signers(secrets, body, headers.get(github.SIGNATURE, ""))
+
+
+def _of_github(headers: Mapping[str, str], body: bytes) -> tuple[str, Fact]:
+    text = github.payload_text(headers.get("content-type", ""), body)
+    return text, github.fact_of(headers.get(github.EVENT, ""), text)
+
+
+def _of_gitlab(headers: Mapping[str, str], body: bytes) -> tuple[str, Fact]:
+    text = github.json_text(headers.get("content-type", ""), body)
+    return text, gitlab.fact_of(text)
+
+
+def _of_gitea(headers: Mapping[str, str], body: bytes) -> tuple[str, Fact]:
+    text = github.payload_text(headers.get("content-type", ""), body)
+    return text, gitea.fact_of(gitea.event_of(headers), text)
+
+
+_GITHUB: Final = _Forge(
+    github.FORGE,
+    (github.SIGNATURE,),
+    _by_github,
+    lambda headers, _body: headers.get(github.DELIVERY, ""),
+    _of_github,
+    "X-GitHub-Delivery",
+)
+_GITLAB: Final = _Forge(
+    gitlab.FORGE, (gitlab.TOKEN, gitlab.SIGNATURE), gitlab.signers, gitlab.key_of, _of_gitlab, "webhook-id"
+)
+_GITEA: Final = _Forge(
+    gitea.FORGE,
+    (gitea.SIGNATURE, "x-forgejo-signature"),
+    gitea.signers,
+    gitea.key_of,
+    _of_gitea,
+    "X-Gitea-Delivery",
+)
+
+
+def _unsigned(forge: _Forge) -> str:
+    return f"The call has no {' and no '.join(forge.signature)}. Set a secret at the hook, and the same one here."
 
 
 def _called(repositories: list[Repository], slug: str) -> Repository | None:
@@ -97,10 +169,12 @@ def _ignored(repository: Repository | None, fact: Fact) -> str:
     return "" if repository else f"no repository {fact.slug or 'without a name'} is watched here"
 
 
-async def _signers(secrets: Mapping[int, bytes], body: bytes, said: str) -> list[int]:
+async def _signers(
+    signers: _Signers, secrets: Mapping[int, bytes], body: bytes, headers: Mapping[str, str], now: float
+) -> list[int]:
     if len(body) * len(secrets) > _LARGE:
-        return await anyio.to_thread.run_sync(signature.signers, secrets, body, said)
-    return signature.signers(secrets, body, said)
+        return await anyio.to_thread.run_sync(signers, secrets, body, headers, now)
+    return signers(secrets, body, headers, now)
 
 
 _ERRORS: Final = (400, 401, 413, 415, 422)
@@ -124,6 +198,30 @@ OPERATIONS: Final = (
         "/hooks/github",
         "GitHub's hook: push, create, delete, pull_request, ping; signed with X-Hub-Signature-256",
         on_github,
+        tag="Hooks",
+        role=None,
+        signed=True,
+        answer=Accepted,
+        status=202,
+        errors=_ERRORS,
+    ),
+    Operation(
+        "POST",
+        "/hooks/gitlab",
+        "GitLab's hook: push, tag push, merge request; by X-Gitlab-Token, or signed with webhook-signature",
+        on_gitlab,
+        tag="Hooks",
+        role=None,
+        signed=True,
+        answer=Accepted,
+        status=202,
+        errors=_ERRORS,
+    ),
+    Operation(
+        "POST",
+        "/hooks/gitea",
+        "Gitea's and Forgejo's hook: push, create, delete, pull_request; signed with X-Gitea-Signature",
+        on_gitea,
         tag="Hooks",
         role=None,
         signed=True,

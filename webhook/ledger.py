@@ -38,7 +38,11 @@ class Accepted(BaseModel):
 
 def delivery_key(call: Call, header: str) -> str:
     """What the sender calls this delivery. Raises HTTPException 400."""
-    key = call.request.headers.get(header, "")
+    return named(call.request.headers.get(header, ""), header)
+
+
+def named(key: str, header: str) -> str:
+    """The same, of what was found there."""
     if not _KEY.fullmatch(key):
         raise HTTPException(400, f"The header {header} must name the delivery (1 to 200 visible characters).")
     return key

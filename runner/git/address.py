@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 from formicary.runner.core.errors import SetupError
 
 SCHEMES: Final = ("http", "https", "ssh", "file")
-GITHUB: Final = "github.com"
+FORGES: Final = {"github.com": "github", "gitlab.com": "gitlab", "gitea.com": "gitea", "codeberg.org": "gitea"}
+"""Hosts whose forge is known."""
 LONGEST: Final = 2000
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SCP: Final = re.compile(r"(?P<user>[\w.+-]+)@(?P<host>\[[0-9A-Fa-f:]+\]|[\w.-]+):(?P<path>.+)", re.DOTALL)
@@ -46,7 +47,7 @@ class Address:
     @property
     def forge(self) -> str:
         """The forge that is known by its host, else empty."""
-        return "github" if self.host.lower() == GITHUB else ""
+        return FORGES.get(self.host.lower(), "")
 
     @property
     def identity(self) -> str:

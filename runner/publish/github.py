@@ -10,7 +10,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -18,9 +17,10 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 
-from formicary.runner.core.errors import Locked, SetupError, ToldToWait, Undeliverable, WorldError
+from formicary.runner.core.errors import Locked, SetupError, Undeliverable, WorldError
 from formicary.runner.core.records import PullRequest, Repository
 from formicary.runner.publish import Credential
+from formicary.runner.publish.answers import Remedy, explained
 from formicary.runner.publish.github_shapes import Pull, pull_request
 from formicary.runner.publish.status import Status, one_line
 
@@ -36,15 +36,8 @@ THREADS: Final = 4
 REMEMBERED: Final = 16
 """Hosts and tokens whose connections are kept open."""
 TOKEN: Final = "token"
-SECONDARY_WAIT: Final = 60.0
-"""Where GitHub says to wait and not how long (its own advice: at least a minute)."""
 A_PAGE: Final = 100
 MOST_PULLS: Final = 500
-Remedy = Callable[[int, str], str]
-"""(status, GitHub's words) → what somebody has to do."""
-_LIMITED: Final = re.compile(
-    r"rate limit|abuse detection|please wait a few minutes|retry your request again later", re.I
-)
 _BY_NUMBER: Final = re.compile(r"/repositories/(\d+)/statuses/")
 
 
@@ -150,7 +143,8 @@ class GitHub:
         try:
             yield
         except GithubException as error:
-            raise explained(error.status, error.headers or {}, _message(error.data), remedy, self._clock()) from error
+            said = _message(error.data)
+            raise explained("GitHub", error.status, error.headers or {}, said, remedy, self._clock()) from error
         except RequestException as error:
             raise WorldError(f"{_host(repository)} cannot be reached ({_cause(error)})") from error
         except (ValueError, TypeError, AssertionError, BadAttributeException) as error:
@@ -242,48 +236,7 @@ def _cause(error: Exception) -> str:
     return text[:200]
 
 
-# What an answer means
-
-
-def explained(code: int, headers: Mapping[str, Any], message: str, remedy: Remedy, now: float) -> Exception:
-    """The error that an answer is: ToldToWait, Undeliverable with what is to be done, or WorldError.
-
-    See docs.github.com/en/rest/using-the-rest-api: rate limits, troubleshooting.
-    """
-    headers = {name.lower(): value for name, value in headers.items()}
-    said = f"GitHub said {code}" + (f": {message}" if message else "")
-    wait = _wait(code, headers, message, now)
-    if wait is not None:
-        return ToldToWait(f"{said}; it takes no more for {wait:.0f} s", retry_after=wait)
-    if code >= 500 or code in (408, 409, 425):
-        return WorldError(said)
-    return Undeliverable(f"{remedy(code, message)} ({said})")
-
-
-def _wait(code: int, headers: Mapping[str, Any], message: str, now: float) -> float | None:
-    """Seconds until the next request may come; None where that is not the matter."""
-    if code not in (403, 429) and code < 500:
-        return None
-    after = _seconds(str(headers.get("retry-after", "")), now)
-    if after is not None:
-        return after
-    if code >= 500:
-        return None
-    reset = str(headers.get("x-ratelimit-reset", ""))
-    if str(headers.get("x-ratelimit-remaining", "")) == "0" and reset.isdecimal():
-        return max(float(reset) - now, 0.0) + 1.0
-    return SECONDARY_WAIT if code == 429 or _LIMITED.search(message) else None
-
-
-def _seconds(text: str, now: float) -> float | None:
-    """Retry-After: seconds, or a date (RFC 9110, 10.2.3)."""
-    text = text.strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max(parsedate_to_datetime(text).timestamp() - now, 0.0) if text else None
-    except ValueError:
-        return None
+# What is to be done
 
 
 def _remedy_of_pulls(code: int, message: str) -> str:

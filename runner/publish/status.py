@@ -39,7 +39,7 @@ MOST_OF_A_CONTEXT: Final = 255
 SYNC_CONTEXT: Final = "formicary/sync"
 PULL_REQUEST: Final = "pull_request"
 NOT_THE_COMMITS_FAULT: Final = LOST_CODES | {ERR_DEFINITION, ERR_CHECKOUT, ERR_ARTIFACT}
-FORGES: Final = frozenset({"github"})
+FORGES: Final = frozenset({"github", "gitlab", "gitea"})
 """Forges that take statuses."""
 
 _BLANKS: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")

@@ -13,7 +13,8 @@ from forges import TOKEN
 from formicary.runner.core.errors import SetupError, ToldToWait, Undeliverable, WorldError
 from formicary.runner.core.records import Repository
 from formicary.runner.publish import github as adapter
-from formicary.runner.publish.github import GitHub, api_of, explained
+from formicary.runner.publish.answers import explained
+from formicary.runner.publish.github import GitHub, api_of
 from formicary.runner.publish.status import Status
 
 COMMIT = "a" * 40
@@ -210,19 +211,19 @@ LATER = formatdate(NOW + 90, usegmt=True)
 )
 def test_how_long_it_is_told_to_wait(code, headers, message, wait):
     """D10: Retry-After in seconds and as a date, the reset of the rate limit, the secondary limit's minute."""
-    error = explained(code, headers, message, remedy, NOW)
+    error = explained("GitHub", code, headers, message, remedy, NOW)
     assert isinstance(error, ToldToWait) and error.retry_after == wait
 
 
 @pytest.mark.parametrize("code", [408, 409, 500, 502, 504])
 def test_what_passes_by_itself_is_tried_again(code):
-    error = explained(code, {}, "", remedy, NOW)
+    error = explained("GitHub", code, {}, "", remedy, NOW)
     assert type(error) is WorldError
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 422, 451])
 def test_what_does_not_pass_by_itself_says_what_to_do(code):
-    error = explained(code, {"X-RateLimit-Remaining": "4000"}, "Nope", remedy, NOW)
+    error = explained("GitHub", code, {"X-RateLimit-Remaining": "4000"}, "Nope", remedy, NOW)
     assert isinstance(error, Undeliverable) and str(error).endswith(f"(GitHub said {code}: Nope)")
 
 

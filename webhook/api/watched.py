@@ -27,7 +27,7 @@ class RepositoryBody(shared.Body):
     name: str = Field(default="", max_length=200, pattern=f"^$|{_NAME}", description="Default: the last part of it")
     branch: str = Field(default="", max_length=500, description="The tracked branch; empty: that of HEAD")
     visibility: Literal["private", "public"] = "private"
-    forge: Literal["", "github"] = Field(default="", description="Default: by the host")
+    forge: Literal["", "github", "gitlab", "gitea"] = Field(default="", description="Default: by the host")
     slug: str = Field(default="", max_length=300, pattern=r"^$|^[\w.-]+(/[\w.-]+)+$", description="owner/name there")
     api_url: str = Field(default="", max_length=2000, pattern="^$|^https?://", description="The forge's API")
     poll: float | None = Field(default=None, gt=0, le=86400, description="Seconds between looks; null: the server's")

@@ -41,6 +41,13 @@ def payload_text(content_type: str, body: bytes) -> str:
     return found[0]
 
 
+def json_text(content_type: str, body: bytes) -> str:
+    """The JSON of a body that may be nothing else. Raises WrongType, ValueError."""
+    if content_type.partition(";")[0].strip().lower() != JSON:
+        raise WrongType(f"Send the hook as {JSON}.")
+    return body.decode("utf-8")
+
+
 def fact_of(event: str, text: str) -> Fact:
     """What this delivery says. Raises ValueError for what is no such event of GitHub's."""
     said = json.loads(text)
