@@ -19,6 +19,7 @@ SIGNATURE: Final = "x-gitea-signature"
 _SIGNATURES: Final = (SIGNATURE, "x-forgejo-signature")
 _EVENTS: Final = ("x-gitea-event", "x-forgejo-event")
 _DELIVERIES: Final = ("x-gitea-delivery", "x-forgejo-delivery")
+_PULLS: Final = frozenset(f"pull_request_{what}" for what in ("sync", "label", "assign", "milestone", "review_request"))
 _ACTIONS: Final = {"synchronized": "synchronize", "label_updated": "labeled", "label_cleared": "unlabeled"}
 """What GitHub calls otherwise."""
 
@@ -33,9 +34,9 @@ def key_of(headers: Mapping[str, str], body: bytes) -> str:
 
 
 def event_of(headers: Mapping[str, str]) -> str:
-    """Events of pull requests have names of their own (`pull_request_sync`, `pull_request_label`, …)."""
+    """What has happened; some events of pull requests have names of their own."""
     event = _first(headers, _EVENTS)
-    return "pull_request" if event.startswith("pull_request_") and "review" not in event else event
+    return "pull_request" if event in _PULLS else event
 
 
 def fact_of(event: str, text: str) -> Fact:
