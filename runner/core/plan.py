@@ -205,13 +205,17 @@ def _pause_asked(course: Course, event: PauseAsked) -> None:
 
 
 def _resume_asked(course: Course, event: ResumeAsked) -> None:
-    """A job at rest goes on now, but for one that waits for people; one that waits for what runs does not come to
+    """A job at rest is due now, but for one that waits for people; one that waits for what runs does not come to
     rest."""
-    if course.execution.state is State.MANUAL_APPROVAL_REQUIRED:
+    execution = course.execution
+    if execution.state is State.MANUAL_APPROVAL_REQUIRED:
         return
-    if course.execution.resting_since is not None:
-        return _go_on(course)
-    if course.execution.rest == "PAUSE":
+    if execution.resting_since is not None:
+        if execution.retry_at is None or execution.retry_at > course.now:
+            course.change(retry_at=course.now)
+            course.wake(course.now, RetryDue())
+        return
+    if execution.rest == "PAUSE":
         unbar(course)
         set_out(course)
     else:

@@ -40,6 +40,7 @@ from formicary.runner.queen.board import Claim as Hand
 from formicary.runner.queen.engine import Engine, Step
 from formicary.runner.queen.handing import Handing
 from formicary.runner.queen.orders import render_plan
+from formicary.runner.queen.people.audit import Also, nothing_else
 from formicary.runner.queen.places import Place
 from formicary.runner.queen.unbegun import agreed, end_unbegun
 from formicary.runner.store import Tx
@@ -386,8 +387,8 @@ class Dispatcher:
         self.engine.ring()
 
     async def end_waiting(
-        self, request: JobRequest, state: State, code: str, message: str, *, reason: str = ""
+        self, request: JobRequest, state: State, code: str, message: str, *, also: Also = nothing_else
     ) -> None:
-        """End a request that never began."""
+        """End a request that never began; `also` is written with its end."""
         job = self.job_of(request.version_id)
-        await end_unbegun(self.engine, request, job, state, code, message, reason)
+        await end_unbegun(self.engine, request, job, state, code, message, also=also)

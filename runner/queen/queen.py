@@ -190,9 +190,8 @@ class Queen:
         execution_id = self._board.by_request.get(request_id)
         if execution_id is None:
             message = f"cancelled by {by}" + (f": {reason}" if reason else "")
-            await self._dispatcher.end_waiting(request, State.CANCELLED, ERR_CANCELLED, message)
-            await self.store.write(also)
-            also, execution_id = nothing_else, self._board.by_request.get(request_id)  # it may have begun just before
+            await self._dispatcher.end_waiting(request, State.CANCELLED, ERR_CANCELLED, message, also=also)
+            execution_id = self._board.by_request.get(request_id)  # it may have begun just before
         if execution_id is not None:
             await self._engine.feed(execution_id, CancelAsked(by, reason), also=also)
         return self._must_have(request_id)
@@ -211,8 +210,7 @@ class Queen:
             raise Conflict(f"request {request_id} is not paused: it is {self._must_have(request_id).state}")
         if execution.state is State.MANUAL_APPROVAL_REQUIRED:
             raise Conflict(f"request {request_id} is not paused: {why(execution, self._units)}")
-        await self.store.write(also)  # at rest, it has to be admitted first
-        await self._engine.wake_up(execution_id, ResumeAsked(by))
+        await self._engine.feed(execution_id, ResumeAsked(by), also=also)
         return self._must_have(request_id)
 
     def _begun(self, request_id: int) -> int:

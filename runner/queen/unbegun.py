@@ -11,20 +11,30 @@ from formicary.runner.core.states import State
 from formicary.runner.queen.changes import Change
 from formicary.runner.queen.engine import Engine
 from formicary.runner.queen.keeping.retention import keep
+from formicary.runner.queen.people.audit import Also, nothing_else
 from formicary.runner.queen.told import Moment
 from formicary.runner.store import Tx
 
 
 async def end_unbegun(
-    engine: Engine, request: JobRequest, job: JobDefinition | None, state: State, code: str, message: str, reason: str
+    engine: Engine,
+    request: JobRequest,
+    job: JobDefinition | None,
+    state: State,
+    code: str,
+    message: str,
+    reason: str = "",
+    *,
+    also: Also = nothing_else,
 ) -> None:
-    """End a request that never began; one that has begun meanwhile is left alone."""
+    """End a request that never began, with what is `also` to be written; one that has begun meanwhile is left alone."""
 
     def change(tx: Tx) -> None:
         now = tx.request(request.id)
         if now is not None and now.state is State.PENDING:
             tx.end_request(request.id, state, reason=reason, error_code=code, error_message=message)
             ended = tx.request(request.id) or now
+            also(tx)
             keep(tx, request.id, job, state)
             engine.told.note(Moment(tx, ended, state, job))
 

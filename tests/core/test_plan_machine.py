@@ -374,7 +374,7 @@ class Execute(Voting, RuleBasedStateMachine):
             if self.execution.state in TERMINAL:
                 return
             active = self.attempts(*ACTIVE)
-            if not active and self.execution.state is State.PAUSED:
+            if not active and self.execution.state is State.PAUSED and self.execution.retry_at is None:
                 self.send(ResumeAsked("ann"))
             elif not active and self.execution.state is State.MANUAL_APPROVAL_REQUIRED:
                 self.approve_one()

@@ -112,6 +112,9 @@ def test_a_person_pauses_and_resumes():
     assert outstanding(run.execution, run.plan, run.now) == ()
     run.now += 500
     run.send(ResumeAsked("ann"))
+    assert (run.state, run.execution.retry_at) == ("PAUSED", run.now), "it has to be admitted first"
+    assert run.send(ResumeAsked("ann")) == (), "once is enough"
+    run.wake()
     assert run.state is State.READY and run.started[:2] == [A, C] and set(run.started[2:]) == {B, C}
     assert [order.at for order in run.orders if isinstance(order, WakeAt)] == [run.execution.deadline]
 
@@ -141,6 +144,7 @@ def test_pausing_what_rests_makes_it_wait_for_a_person():
     assert (run.state, run.execution.retry_at) == ("PAUSED", None)
     assert outstanding(run.execution, run.plan, run.now) == ()
     run.send(ResumeAsked("ann"))
+    run.wake()
     assert run.started == [A, A]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from formicary.runner.core.errors import Conflict
+from formicary.runner.core.errors import Conflict, WorldError
 from formicary.runner.core.states import State
 
 RESTS = """
@@ -89,6 +89,54 @@ async def test_a_paused_job_survives_a_restart(open_hive, repo):
             await ant.work(again)
             await ant.work(await ant.claim())
             assert (await hive.ended(first.id)).state is State.COMPLETED
+
+
+def unwritable(_):
+    raise WorldError("the disk is full")
+
+
+async def test_an_act_and_its_trace_are_one_change(hive, repo):
+    """Where the trace cannot be written nothing is done: neither to what waits, nor to what rests."""
+    repo.commit(rests())
+    await hive.watch(repo)
+    waits = await hive.submit()
+    with pytest.raises(WorldError):
+        await hive.queen.cancel(waits.id, by="ada", also=unwritable)
+    assert hive.request(waits.id).state is State.PENDING
+    async with hive.ant() as ant:
+        await ant.work(await ant.claim(), exit_code=3)
+        await hive.until(lambda: hive.request(waits.id).state is State.PAUSED)
+        before = hive.execution(waits.id)
+        with pytest.raises(WorldError):
+            await hive.queen.resume(waits.id, by="ada", also=unwritable)
+        assert hive.execution(waits.id) == before
+        traces = []
+        await hive.queen.resume(waits.id, by="ada", also=lambda tx: traces.append(tx.execution(1).retry_at))
+        assert len(traces) == 1 and traces[0] < before.retry_at, "written in the change that does it"
+        await ant.work(await ant.claim())
+        await ant.work(await ant.claim())
+        await hive.ended(waits.id)
+
+
+async def test_resumed_before_its_turn_it_goes_on_after_a_restart(open_hive, repo):
+    """D7: what was answered is on disk."""
+    repo.commit(rests())
+    async with open_hive() as hive:
+        await hive.watch(repo)
+        async with hive.ant() as ant:
+            first = await hive.submit()
+            await ant.work(await ant.claim(), exit_code=3)
+            await hive.until(lambda: hive.request(first.id).state is State.PAUSED)
+            await hive.submit()
+            taken = await ant.claim()  # the only place
+            await hive.queen.resume(first.id, by="ada")
+            assert hive.request(first.id).state is State.PAUSED
+            hive.queen._board.workers["a1"].running.clear()  # the process ends without a word
+    async with open_hive() as hive, hive.ant() as ant:
+        await ant.work(taken)
+        await ant.work(await ant.claim())
+        again = await ant.claim()
+        assert (again.request_id, again.attempt) == (first.id, 2)
 
 
 async def test_a_resting_job_that_waits_for_its_turn_can_be_cancelled(hive, repo):
