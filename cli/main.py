@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "token": Entry("formicary.cli.token", "Make, list and revoke tokens."),
     "secrets": Entry("formicary.cli.secrets", "Set, list and remove secrets."),
     "plugins": Entry("formicary.cli.plugins", "Jobs with versions that others fork: list them, show one."),
+    "errors": Entry("formicary.cli.errors", "What failures are called, and whether they are tried again."),
     "resources": Entry("formicary.cli.resources", "What runs share, and how much of it: register, list, switch."),
     "backup": Entry("formicary.cli.backup", "Save all that the data folder holds, while a server runs."),
     "restore": Entry("formicary.cli.restore", "Check a backup, or make a data folder of it."),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 Action = Literal["", "RETRY_TASK", "RETRY_JOB", "HARD_FAILURE"]
-"""What follows: nothing else than the code; up to `retry` more attempts of the task, or of the job; no more of either."""
+"""What follows: nothing but the code; up to `retry` more attempts of the task, or the job; no more of either."""
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+import anyio.to_thread
+
+from formicary.runner.core.deciding.outcome import failed
 from formicary.runner.core.errors import StaleFence
 from formicary.runner.core.execution import AntLost, Event, Executing, Finished, OfferReturned, Result
 from formicary.runner.core.graph import task_of
@@ -16,6 +19,7 @@ from formicary.runner.core.reported import TaskReport
 from formicary.runner.queen.board import Claim, Live, Worker
 from formicary.runner.queen.changes import Change
 from formicary.runner.queen.engine import Engine, Step
+from formicary.runner.queen.keeping.judging import judge
 from formicary.runner.store import Tx
 
 log = logging.getLogger("formicary.queen")
@@ -133,6 +137,8 @@ class QueensDesk:
         live = self.engine.board.live.get(execution_id)
         self.engine.logs.close(report.task_execution_id)
         event = _event(report)
+        if live is not None and isinstance(event, Finished):
+            event = await self._judged(live, event)
         if live is None:
             self._done(report.task_execution_id)
         elif isinstance(event, Finished) and (event.result.artifacts or event.result.reports):
@@ -140,6 +146,21 @@ class QueensDesk:
         else:
             await self.engine.feed(execution_id, event)
         self._done(report.task_execution_id)
+
+    async def _judged(self, live: Live, event: Finished) -> Finished:
+        """With what the organization's error codes say of a failure."""
+        if not failed(event.result) or event.result.excepted:
+            return event
+        reader = self.engine.store.read()
+        codes = reader.error_codes(live.request.organization_id)
+        found = (reader.execution(live.execution_id) if codes else None) or None
+        run = found.attempt(event.task_execution_id) if found else None
+        if run is None:
+            return event
+        task, job = run[0].matrix_of or run[0].name, live.plan.definition
+        call = partial(judge, codes, (job.job_type, task, job.platform), event.result)
+        named = await anyio.to_thread.run_sync(call, self.engine.logs, event.task_execution_id)
+        return replace(event, result=replace(event.result, judged=named)) if named else event
 
     async def _finish_with_yield(self, live: Live, event: Finished) -> None:
         """The result and the rows of its artifacts and reports, in one change."""

@@ -37,7 +37,7 @@ from formicary.runner.core.records import (
     Version,
 )
 from formicary.runner.core.states import State
-from formicary.runner.store.facets import PluginsReader, PluginsTx, ReportsReader, ReportsTx
+from formicary.runner.store.facets import FacetsReader, FacetsTx
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Outstanding(NamedTuple):
     since: float | None = None
 
 
-class Reader(ReportsReader, PluginsReader, Protocol):
+class Reader(FacetsReader, Protocol):
     """What can be read, in a transaction or outside one. Every list has an index and a limit (D14)."""
 
     # Requests and their executions
@@ -239,7 +239,7 @@ class Reader(ReportsReader, PluginsReader, Protocol):
         ...
 
 
-class Tx(Reader, ReportsTx, PluginsTx, Protocol):
+class Tx(Reader, FacetsTx, Protocol):
     """What one change may do. `now` is the time of the transaction."""
 
     now: float

@@ -28,6 +28,7 @@ from formicary.runner.core.records import (
 )
 from formicary.runner.store import rows
 from formicary.runner.store.cache import Overlay
+from formicary.runner.store.errorcodes import SqliteErrorCodesTx
 from formicary.runner.store.plugins import SqlitePluginsTx
 from formicary.runner.store.reader import SqliteReader
 from formicary.runner.store.reports import SqliteReportsTx
@@ -40,7 +41,7 @@ _COALESCED: Final = "an earlier look at the repository had seen all that it name
 _UNWANTED: Final = "no job there wants what has moved"
 
 
-class CatalogueTx(SqlitePluginsTx, SqliteReportsTx, SqliteReader):
+class CatalogueTx(SqliteErrorCodesTx, SqlitePluginsTx, SqliteReportsTx, SqliteReader):
     """Writes of the catalogue."""
 
     now: float

@@ -1,10 +1,12 @@
-"""What the `Reader` and the `Tx` can do for one concern each: reports of tests and lines, versions of plugins."""
+"""What the `Reader` and the `Tx` can do for one concern each: reports of tests and lines, error codes, versions
+of plugins."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
 
+from formicary.runner.core.errorcodes import ErrorCode
 from formicary.runner.core.records import Page
 from formicary.runner.core.released import Plugin
 from formicary.runner.core.reported import ReportCase, ReportLines, TaskReport
@@ -39,6 +41,22 @@ class ReportsTx(Protocol):
         ...
 
 
+class ErrorCodesReader(Protocol):
+    def error_codes(self, organization_id: str) -> list[ErrorCode]:
+        """The oldest first."""
+        ...
+
+    def error_code(self, code_id: int) -> ErrorCode | None: ...
+
+
+class ErrorCodesTx(Protocol):
+    def put_error_code(self, code: ErrorCode) -> ErrorCode:
+        """Insert (id 0) or update by id. Raises NotFound."""
+        ...
+
+    def delete_error_code(self, code_id: int) -> bool: ...
+
+
 class PluginsReader(Protocol):
     def plugins(self, organization_id: str, job_type: str | None = None) -> list[Plugin]:
         """The versions that the organization may fork, the oldest first: its own, and the public ones of others."""
@@ -52,3 +70,11 @@ class PluginsTx(Protocol):
         """Keep a version; a pre-release takes the place of the one called so before. Raises LostError for a released
         one that is there."""
         ...
+
+
+class FacetsReader(ReportsReader, PluginsReader, ErrorCodesReader, Protocol):
+    """All of these."""
+
+
+class FacetsTx(ReportsTx, PluginsTx, ErrorCodesTx, Protocol):
+    """All of these."""

@@ -413,6 +413,26 @@ SELECT {resource.columns} FROM resources ORDER BY id LIMIT 10000
 -- One shared resource.
 SELECT {resource.columns} FROM resources WHERE id = :id
 
+-- name: error_codes
+-- The error codes of an organization, the oldest first.
+SELECT {error_code.columns} FROM error_codes WHERE organization_id = :organization_id ORDER BY id LIMIT 10000
+
+-- name: error_code
+-- One error code.
+SELECT {error_code.columns} FROM error_codes WHERE id = :id
+
+-- name: add_error_code
+-- A new error code.
+INSERT INTO error_codes ({error_code.columns_but_id}) VALUES ({error_code.values_but_id}) RETURNING id
+
+-- name: save_error_code
+-- An error code as it is now.
+UPDATE error_codes SET {error_code.assignments} WHERE id = :id
+
+-- name: delete_error_code
+-- An error code goes.
+DELETE FROM error_codes WHERE id = :id
+
 -- name: add_resource
 -- A new shared resource.
 INSERT INTO resources ({resource.columns_but_id}) VALUES ({resource.values_but_id}) RETURNING id

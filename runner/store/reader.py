@@ -34,6 +34,7 @@ from formicary.runner.core.records import (
 )
 from formicary.runner.core.states import State
 from formicary.runner.store import Outstanding, lists, rows
+from formicary.runner.store.errorcodes import SqliteErrorCodesReader
 from formicary.runner.store.looking import page_of
 from formicary.runner.store.parts import execution_of
 from formicary.runner.store.plugins import SqlitePluginsReader
@@ -45,7 +46,7 @@ from formicary.runner.store.sql import SQL
 MAX_WAITING = 100_000
 
 
-class SqliteReader(SqlitePluginsReader, SqliteReportsReader):
+class SqliteReader(SqliteErrorCodesReader, SqlitePluginsReader, SqliteReportsReader):
     """The `Reader` of one connection."""
 
     # Requests and their executions

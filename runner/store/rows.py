@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin
 
+from formicary.runner.core.errorcodes import ErrorCode
 from formicary.runner.core.records import (
     Artifact,
     Audit,
@@ -154,6 +155,7 @@ RESOURCE: Final = Shape(JobResource)
 TOKEN: Final = Shape(Token)
 AUDIT: Final = Shape(Audit)
 OUTBOX: Final = Shape(OutboxEntry)
+ERROR_CODE: Final = Shape(ErrorCode)
 REPORT: Final = Shape(TaskReport)
 PLUGIN: Final = Shape(Plugin)
 REPORT_CASE: Final = Shape(ReportCase)

@@ -119,7 +119,13 @@ def _plugins(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 16
+@MIGRATIONS(name="17 error codes")
+def _error_codes(db: Database) -> None:
+    for statement in _statements("schema_17.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 17
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

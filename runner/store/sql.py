@@ -52,6 +52,7 @@ def _filled(text: str) -> str:
         token=rows.TOKEN,
         outbox=rows.OUTBOX,
         audit=rows.AUDIT,
+        error_code=rows.ERROR_CODE,
         report=rows.REPORT,
         plugin=rows.PLUGIN,
         report_case=rows.REPORT_CASE,

@@ -22,9 +22,10 @@ from formicary.runner.publish.messages import Message
 from formicary.runner.publish.notice import Notice, one_line
 from formicary.runner.queen.arriving.sources import Sources
 from formicary.runner.queen.keeping.logs import Logs
+from formicary.runner.queen.keeping.tail import tail
 from formicary.runner.store import Reader, Store
 from formicary.runner.telling.escalation import overdue_notice
-from formicary.runner.telling.excerpt import excerpt, tail
+from formicary.runner.telling.excerpt import excerpt
 from formicary.runner.telling.notices import before_this
 from formicary.runner.telling.outward import Outward
 

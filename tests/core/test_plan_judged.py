@@ -1,4 +1,4 @@
-"""Error codes of the organization, as `decide` applies them: what a failure is called, and whether it is worth a try."""
+"""Error codes of the organization, as `decide` applies them: what a failure is called, and whether it is tried again."""
 
 import pytest
 from judging import DISK, FLAKY, NAMED, NODE

@@ -35,6 +35,7 @@ SHAPES = {
     "tokens": rows.TOKEN,
     "outbox": rows.OUTBOX,
     "leases": rows.LEASE,
+    "error_codes": rows.ERROR_CODE,
     "reports": rows.REPORT,
     "report_cases": rows.REPORT_CASE,
     "report_lines": rows.REPORT_LINES,

@@ -4,7 +4,8 @@ import pytest
 
 from formicary.runner.core.logframes import frame
 from formicary.runner.queen.keeping.logs import Logs
-from formicary.runner.telling.excerpt import LOOKED_AT, excerpt, tail
+from formicary.runner.queen.keeping.tail import LOOKED_AT, tail
+from formicary.runner.telling.excerpt import excerpt
 
 NOISE = "".join(f"line {number}\n" for number in range(100))
 

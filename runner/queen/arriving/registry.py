@@ -1,4 +1,4 @@
-"""What the operator registers and switches: shared resources, and whether and how often definitions run.
+"""What the operator registers and switches: shared resources, error codes, and whether and how often definitions run.
 
 On disk first, then in the queen's mind; who waits is looked at again at once.
 """
@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import anyio.to_thread
+
+from formicary.runner.core.errorcodes import ErrorCode
 from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import Definition, JobResource
 from formicary.runner.queen.board import Board
+from formicary.runner.queen.keeping.judging import compiled
+from formicary.runner.queen.people.audit import Also, nothing_else
 from formicary.runner.store import Store, Tx
 
 
@@ -67,6 +72,26 @@ class Registry:
     def _look(self) -> None:
         self.board.places.register(self.store.read().resources())
         self.ring()
+
+    # Error codes
+
+    async def put_error_code(self, code: ErrorCode, also: Also = nothing_else) -> ErrorCode:
+        """Add it (id 0) or change it; for failures from now on. Raises NotFound, UserError for its expression."""
+        if code.regex:
+            await anyio.to_thread.run_sync(compiled, code.regex)
+
+        def write(tx: Tx) -> ErrorCode:
+            also(tx)
+            return tx.put_error_code(code)
+
+        return await self.store.write(write)
+
+    async def delete_error_code(self, code_id: int, also: Also = nothing_else) -> bool:
+        def write(tx: Tx) -> bool:
+            also(tx)
+            return tx.delete_error_code(code_id)
+
+        return await self.store.write(write)
 
     # Definitions
 
