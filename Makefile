@@ -76,6 +76,7 @@ docs: $(READY)
 	@$(BIN)/python docs/diagrams.py
 	@$(BIN)/python docs/commands.py
 	@$(BIN)/python docs/keys.py
+	@$(BIN)/python docs/recipes.py
 
 lock: $(READY)
 	@$(BIN)/$(LOCK) --group dev --output-file requirements.txt

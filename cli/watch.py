@@ -80,7 +80,8 @@ class Watcher:
             self._say(run.state, f"{run.name}{_took(run.last)}{why}")
         elif run.state is State.PENDING and run.attempts:
             wait = f"again in {max(run.retry_at - time.time(), 0):.0f} s" if run.retry_at else "again"
-            click.echo(click.style(f"↻ {run.name}: {run.reason}; {wait}", fg="yellow"))
+            why = f"{run.reason}; {wait}" if run.reason else "again, with the job"
+            click.echo(click.style(f"↻ {run.name}: {why}", fg="yellow"))
 
     def _say(self, state: State, text: str) -> None:
         click.echo(click.style(f"{MARKS[state]} {text}", fg=COLOURS[state]))

@@ -29,6 +29,9 @@ class Way:
     shows: tuple = ()
     hides: tuple = ()
     times: int = 1
+    approved: bool = True
+    """What people say who are asked."""
+    secrets: dict = field(default_factory=dict)
 
     def __str__(self):
         return "-".join([self.job, *self.params.values()])
@@ -80,11 +83,47 @@ WAYS = [
     Way("fork_join", shows=("✓ encode1", "✓ both", "| part 1, encoded", "| part 2, encoded")),
     Way("fan_out", shows=("✓ each", "| 3 jobs, eu.example.org,us.example.org,asia.example.org")),
     Way("notify", shows=("somebody would hear of this",)),
+    Way("timeout", shows=("timeout of 1s", "| whatever happened", "| going on without", "| nothing was left")),
+    Way("sensor", shows=("looking after 0 seconds", "| the file has come")),
+    Way("pause", shows=("prepared once", "| there is quota again")),
+    Way("restart_job", shows=("fetched once", "token for attempt 0", "token for attempt 1", "| uploaded")),
+    Way("job_retry", shows=("preparing in attempt 0", "preparing in attempt 2", "| it worked in attempt 2")),
+    Way("error_codes", shows=("✓ deploy",)),
+    Way("error_codes", {"Code": "42"}, "FAILED", shows=("(ERR_QUOTA)",)),
+    Way("error_codes", {"Code": "43"}, shows=("✓ deploy",)),
+    Way("approval", shows=("✓ production", "| deployed to production"), hides=("| taken from",)),
+    Way("approval", ends="FAILED", approved=False, shows=("was rejected", "| taken from"), hides=("| deployed to",)),
+    Way("include", shows=("good evening, ants", "ants at work")),
+    Way("sub_workflow", shows=("✓ publish", "| get it from https://packages.example/app-2.0.tar")),
+    Way(
+        "stored_secret",
+        secrets={"UploadToken": "hunter2hunter2"},
+        shows=("this task sees no token", "| uploading with ***"),
+        hides=("hunter2hunter2",),
+    ),
+    Way("environment", shows=("environment runs in production, CI is", '* it\'s new, "quoted" and {{not', "* 100%")),
+    Way("commands", shows=("This name is used twice", "the word is ***"), hides=("the word is correct-horse",)),
+    Way("retention", shows=("kept for a week",)),
+    Way("pull_request", shows=("checking no pull request, asked for by hand",)),
+    Way("checkout", shows=("| nothing is here",)),
+    Way("go_dialect", shows=("| hello from build", "| building for STAGING", "| step 2 of 2")),
+    Way("build_test_release", shows=("✓ test (width=7)", "· agree", "| somebody hears"), hides=("| released",)),
+    Way("build_test_release", {"Version": "v1.0.0"}, shows=("| app.py: OK", "| released app-v1.0.0.tar")),
+    Way("build_test_release", {"Version": "v1.0.0"}, approved=False, shows=("✓ agree",), hides=("| released",)),
+    Way("image_pipeline", times=2, shows=("✓ smoke_test", "| pushed app@sha256:")),
+    Way("etl", shows=("the phone system is closed", "| shops: 2 orders, 750 cents", "| web: 1 orders, 1999 cents")),
+    Way("train_evaluate_decide", shows=("the best is ridge=0", "| deploying the model"), hides=("| kept for a look",)),
+    Way("train_evaluate_decide", {"Needed": "1.1"}, shows=("| kept for a look",), hides=("| deploying the model",)),
+    Way("scan", shows=("✓ secrets", "✗ licences", "2 tests, 1 failed", "| see what was found")),
+    Way("scan", {"Strict": "yes"}, "FAILED", shows=("✗ gate",)),
+    Way("video", shows=("| 1-meadow in 720p", "| 3-night in 720p", "| the scratch space")),
     Way("defaults", shows=("before every script", "first in C", "after it", "second in C.UTF-8, in .formicary")),
 ]
 
-FORKED = {"encode", "deploy_region"}
+FORKED = {"encode", "encode_scene", "deploy_region", "package"}
 """Jobs that others fork, in the files of these."""
+ALONE = {"http"}
+"""Jobs that have a test of their own."""
 
 
 @pytest.fixture
@@ -108,27 +147,46 @@ def test_every_file_is_run_and_loads_without_a_warning():
     loaded, broken = read_tree(FOLDER.parent)
     assert broken == []
     assert [one for one in loaded if one.problems or one.warnings] == []
-    assert {Path(one.path).stem for one in loaded} == {way.job for way in WAYS}
-    assert {way.job for way in WAYS} | FORKED == {one.job_type for one in loaded}
-    assert {path.name for path in FOLDER.iterdir()} == {f"{way.job}.yml" for way in WAYS}
+    run = {way.job for way in WAYS} | ALONE
+    assert {Path(one.path).stem for one in loaded} == run
+    assert run | FORKED == {one.job_type for one in loaded}
+    assert {path.name for path in FOLDER.iterdir()} == {f"{name}.yml" for name in run} | {"fragments"}
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yml")), ids=lambda path: path.name)
 def test_each_begins_with_what_it_shows(path):
-    """A reader who sees it first is told what it is about."""
-    assert path.read_text().startswith("# ")
+    """A reader who sees it first is told what it is about, in two lines that fit on a screen."""
+    first, second, *_ = path.read_text().splitlines()
+    assert first.startswith("# ") and second.startswith("# ") and max(map(len, path.read_text().splitlines())) <= 120
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-async def test_it_runs(way, project, settings, capfd):
+async def test_it_runs(way, project, settings, capfd, monkeypatch):
+    async def answer(question):
+        return way.approved, "I have looked at it"
+
+    monkeypatch.setattr("formicary.cli.runasks._answer", answer)
     loaded, definition = find(project.path, way.job)
+    local = Local(project.path, loaded, definition, params=way.params, secrets=way.secrets)
     for _ in range(way.times):
         with anyio.fail_after(30):
-            ended = await run(settings, Local(project.path, loaded, definition, params=way.params))
+            ended = await run(settings, local)
     shown = capfd.readouterr().out
     assert ended.state == way.ends, shown
     assert [text for text in way.shows if text not in shown] == [], shown
     assert [text for text in way.hides if text in shown] == [], shown
+
+
+async def test_http_asks_a_server_until_it_is_done(project, settings, capfd, receive):
+    receiver, kind = receive(), {"content-type": "application/json"}
+    receiver.answers.extend([(201, kind, b'{"id": 7}'), (202, {}, b"not yet"), (200, {}, b"it is built")])
+    loaded, definition = find(project.path, "http")
+    near = settings.model_copy(update={"allow_networks": ("127.0.0.0/8",)})
+    with anyio.fail_after(30):
+        ended = await run(near, Local(project.path, loaded, definition, params={"Server": receiver.url(path="")}))
+    shown = capfd.readouterr().out
+    assert ended.state == "COMPLETED" and "| it is built" in shown, shown
+    assert [call.path for call in receiver.calls] == ["/builds", "/builds/7", "/builds/7"]
 
 
 @pytest.mark.parametrize("params", [{}, {"Environment": "moon"}, {"Environment": "staging", "Version": "1"}], ids=str)
