@@ -29,6 +29,7 @@ from formicary.cli.house import House, open_house
 from formicary.cli.params import PARAM, params_of
 from formicary.cli.runasks import Asking, by_whoever_runs_it
 from formicary.cli.runsecrets import asked_for, of_data_folder
+from formicary.cli.runwhere import must_be_runnable, on_this_host, said_of
 from formicary.cli.settings import Settings, read_settings
 from formicary.cli.validate import dialect_option
 from formicary.cli.watch import Watcher
@@ -62,6 +63,14 @@ class Local:
     task: str = ""
     params: Mapping[str, Value] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    on_host: bool = False
+    """Whether what would run in containers runs on this host."""
+
+    @property
+    def tasks(self) -> Sequence[TaskDefinition]:
+        """Those that it is about."""
+        written = _written(self.task, [one.task_type for one in self.job.tasks])
+        return [one for one in self.job.tasks if not self.task or one.task_type == written]
 
 
 def tree_of(folder: Path) -> Path:
@@ -150,8 +159,9 @@ async def run(settings: Settings, local: Local) -> JobRequest:
     runs.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runs, prefix="run-") as state, own_work(settings, Path(state).name) as own:
         alone = only(local.task) if local.task else lambda plan: plan
+        where = on_this_host if local.on_host else lambda plan: plan
         async with open_house(
-            own, state=Path(state), reshape=lambda plan: by_whoever_runs_it(alone(plan)), given=local.secrets
+            own, state=Path(state), reshape=lambda plan: where(by_whoever_runs_it(alone(plan))), given=local.secrets
         ) as house:
             await house.start()
             ended = await _run(house, local)
@@ -162,10 +172,11 @@ async def run(settings: Settings, local: Local) -> JobRequest:
 
 @contextmanager
 def own_work(settings: Settings, name: str) -> Iterator[Settings]:
-    """The settings with a work folder for this run alone, which is gone at its end; artifacts in the data folder."""
+    """The settings with a work folder for this run alone, which is gone at its end; artifacts in the data folder. Who
+    runs his own files by his own engine may do what they say."""
     folder = settings.work_folder.with_name(f"{settings.work_folder.name}-run") / name
     try:
-        yield settings.model_copy(update={"work": folder, "artifacts": "", "archive_logs": None})
+        yield settings.model_copy(update={"work": folder, "artifacts": "", "archive_logs": None, "risky": ("*",)})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # other runs are still there
@@ -175,6 +186,8 @@ def own_work(settings: Settings, name: str) -> Iterator[Settings]:
 async def _run(house: House, local: Local) -> JobRequest:
     watcher = Watcher(house.store, house.logs, [task.task_type for task in local.job.tasks], local.task)
     told = False
+    if not local.on_host:
+        await must_be_runnable(house, local.tasks)
     await _have_resources(house, local.job)
     with house.queen.changes.subscribe() as news:
         request = await _ask(house, local)
@@ -298,6 +311,7 @@ async def _cancel_on_signal(house: House, request_id: int, group: TaskGroup) -> 
 @click.option("--task", default="", shell_complete=complete.tree_tasks, help="Run this task alone.")
 @click.option("--param", "-p", multiple=True, type=PARAM, metavar="K=V", help="A parameter; repeatable.")
 @click.option("--secret", multiple=True, metavar="NAME", help="A secret: the variable NAME, else asked; repeatable.")
+@click.option("--on-host", is_flag=True, help="Run tasks of containers on this host, with SHELL.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where caches and artifacts are kept.")
 @click.option("--hands", type=int, help="How many tasks run at once.")
 @dialect_option
@@ -306,6 +320,7 @@ def command(
     task: str,
     param: Sequence[tuple[str, str]],
     secret: Sequence[str],
+    on_host: bool,
     data: Path | None,
     hands: int | None,
     dialect: Dialect,
@@ -313,7 +328,8 @@ def command(
     """Run a job as it stands in the working tree, uncommitted changes included.
 
     Each task gets a copy of the tracked and unignored files. Exits 0 if the job completes, else 1. Secrets are those of
-    the data folder that the event `run` may see, and those of --secret.
+    the data folder that the event `run` may see, and those of --secret. Tasks of containers need a container engine;
+    with --on-host they run on this host instead, with the tools that are here and without their services.
 
     \b
     Examples:
@@ -330,6 +346,8 @@ def command(
     settings = read_settings({"data": data, "hands": hands, "path": os.environ.get("PATH")}, folder=tree)
     given = asked_for(secret)
     stored = of_data_folder(settings.data, tree, definition.job_type, loaded.text, lambda: _branch(tree))
-    local = Local(tree, loaded, definition, task, params_of(param), stored | given)
+    local = Local(tree, loaded, definition, task, params_of(param), stored | given, on_host)
+    for sentence in said_of(local.tasks) if on_host else ():
+        click.echo(sentence, err=True)
     ended = anyio.run(run, settings, local)
     sys.exit(0 if ended.state in SUCCESS else 1)

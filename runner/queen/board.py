@@ -4,7 +4,7 @@ it is made from the store at the start and changed after a commit only. No I/O h
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
@@ -156,7 +156,8 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class AntStatus:
-    """An ant as pages and the API show it. `state`: JOINED or DRAINING; `running`: task execution ids."""
+    """An ant as pages and the API show it. `state`: JOINED or DRAINING; `running`: task execution ids; `without`:
+    methods that it cannot run now, and why."""
 
     ant_id: str
     tags: tuple[str, ...]
@@ -166,6 +167,7 @@ class AntStatus:
     free: int
     state: str
     running: tuple[str, ...]
+    without: Mapping[str, str] = field(default_factory=dict)
 
 
 class Board:
@@ -306,4 +308,5 @@ class Board:
                 free=max(ant.hands - len(worker.running), 0),
                 state="DRAINING" if worker.draining else "JOINED",
                 running=tuple(worker.running),
+                without=ant.without,
             )

@@ -159,8 +159,10 @@ def render_task(
     names = names_of(live, execution, run, attempt, now, url, seen, more, dirty)
     with _explaining(seen):
         task = render_attempt(version.text, version.index, names, written, path=version.path, dialect=version.dialect)
+    shape = Graph.of(live.plan.definition).nodes[run.name].task
+    if task.method != shape.method:  # it is one for the whole execution: by it the ant was found
+        task = task.model_copy(update={"method": shape.method})
     if run.matrix_of:
-        shape = Graph.of(live.plan.definition).nodes[run.name].task
         task = task.model_copy(
             update={"task_type": run.name, "matrix": None, "fan_out": shape.fan_out and task.fan_out}
         )

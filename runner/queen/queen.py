@@ -107,7 +107,7 @@ class Queen:
             reshape=settings.reshape,
         )
         self.told = settings.told
-        self._arrivals = Arrivals(self._engine, self._version)
+        self._arrivals = Arrivals(self._engine, self._version, settings.reshape)
         self._engine.queue = self._arrivals.again
         forking = Forking(store, sources, self.secrets, self._job, clock, settings.url)
         self._forks = Forks(self._engine, forking, self.created, self.cancel)

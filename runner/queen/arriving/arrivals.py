@@ -14,7 +14,7 @@ from typing import Final
 
 from formicary.runner.core.definition import NATIVE, QUEENS, JobDefinition
 from formicary.runner.core.errors import ERR_CANCELLED, ERR_DEFINITION, Conflict, DefinitionError
-from formicary.runner.core.execution import CancelAsked, Finished
+from formicary.runner.core.execution import CancelAsked, Finished, Plan
 from formicary.runner.core.graph import Graph
 from formicary.runner.core.records import JobRequest, Version
 from formicary.runner.core.schedule import Group, Waiting
@@ -33,10 +33,11 @@ Found = tuple[Version, JobDefinition | None]
 
 @dataclass(slots=True)
 class Arrivals:
-    """`version` gives a stored version and its definition, as it was loaded."""
+    """`version` gives a stored version and its definition as it was loaded; `reshape`: what a local run makes of it."""
 
     engine: Engine
     version: Callable[[int], Found | None]
+    reshape: Callable[[Plan], Plan] = lambda plan: plan
 
     @property
     def board(self) -> Board:
@@ -51,7 +52,7 @@ class Arrivals:
             job = await self._rendered(request, found[0], job)
             if job is None or await self._refused(request, found[0], job, anew):
                 return
-        one = self._waiting(request, job)
+        one = self._waiting(request, self.reshape(Plan.model_construct(definition=job)).definition if job else None)
         self.board.queue(one, request)
         cancels = job is not None and job.concurrency is not None and job.concurrency.cancel_in_progress
         due = request.scheduled_at is None or request.scheduled_at <= self.engine.clock()
