@@ -77,6 +77,7 @@ docs: $(READY)
 	@$(BIN)/python docs/commands.py
 	@$(BIN)/python docs/keys.py
 	@$(BIN)/python docs/recipes.py
+	@$(BIN)/python docs/reference.py
 
 lock: $(READY)
 	@$(BIN)/$(LOCK) --group dev --output-file requirements.txt
