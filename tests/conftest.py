@@ -4,6 +4,7 @@ import pytest
 
 pytest_plugins = (
     *("repos", "hives", "servers", "buckets", "remotes", "backups", "receivers", "answers", "forges", "mailservers"),
+    "otherforges",
     "engines",
 )
 

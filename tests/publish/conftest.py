@@ -18,11 +18,11 @@ from formicary.runner.telling.statuses import status_effect, sync_owed
 class Board:
     """A hive whose statuses go to a double."""
 
-    def __init__(self, hive, double, api):
-        self.hive, self.double, self.api = hive, double, api
+    def __init__(self, hive, double, api, forge="github"):
+        self.hive, self.double, self.api, self.forge = hive, double, api, forge
 
     async def watch(self, repo, **fields):
-        fields = {"forge": "github", "slug": "acme/app", "api_url": self.api, **fields}
+        fields = {"forge": self.forge, "slug": "acme/app", "api_url": self.api, **fields}
         return await self.hive.watch(repo, **fields)
 
     async def landed(self, count):
@@ -49,13 +49,13 @@ def world(open_hive, github, quickly):
     """A hive, the outbox and a double; `api` is what lies between them, else the double itself."""
 
     @asynccontextmanager
-    async def opened(double=None, api="", token=TOKEN, mask=str, folder=None):
+    async def opened(double=None, api="", token=TOKEN, mask=str, folder=None, make=GitHub, name="github"):
         double = double or github()
         async with open_hive(folder, told=Told([status_effect], [sync_owed])) as hive:
-            forge = GitHub(lambda *_: token)
+            forge = make(lambda *_: token)
             publisher = StatusPublisher(
                 read=hive.store.read,
-                forges={"github": forge},
+                forges={name: forge},
                 job_of=hive.queen.job_of,
                 why=hive.queen.why,
                 problems_of=lambda repository, commit: hive.sources.definitions(repository.path, commit).problems,
@@ -66,7 +66,7 @@ def world(open_hive, github, quickly):
             hive.store.when_owed(outbox.wake)
             async with anyio.create_task_group() as group:
                 group.start_soon(outbox.run)
-                yield Board(hive, double, api or double.url)
+                yield Board(hive, double, api or double.url, name)
                 group.cancel_scope.cancel()
             forge.close()
 
