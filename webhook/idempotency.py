@@ -1,7 +1,9 @@
 """`Idempotency-Key`: the same call asked twice is done once and answered twice, for a day, over a restart too.
 
-One small file a key. The key is the caller's own; its text is not kept, and what was asked is kept as a digest that the
-key itself keys. An answer that holds a secret is not kept. Answers of calls that changed nothing are not kept either.
+That it was done is written in the change that does it; its answer is kept afterwards, one small file a key. Who asks
+again after a crash between the two is told that it was done. The key is the caller's own: its text is not kept, and what
+was asked is kept as a digest that the key itself keys. An answer that holds a secret is not kept, nor are answers of
+calls that changed nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from formicary.runner.store.along import along
 from formicary.webhook.onion import MUTATING, read_whole
 from formicary.webhook.parts import Door
 from formicary.webhook.problems import answer, field_problem
@@ -29,12 +32,17 @@ _MOST: Final = 10_000
 _SWEEP_EVERY: Final = 500
 _MAX_ANSWER: Final = 1 << 20
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
+_LOST: Final = (
+    "This was done, but the server stopped before its answer was kept. Look at what is there; to ask once more, take a "
+    "new key."
+)
 _KEPT_HEADERS: Final = ("content-type", "location")
 
 
 class Idempotency:
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self.app = app
+        self._door = door
         self._answers = Answers(door.data / "idempotency")
         self._running: set[str] = set()
 
@@ -58,17 +66,33 @@ class Idempotency:
         asked = _fingerprint(key, scope, body)
         kept = self._answers.get(name)
         if kept is None:
+            kept = self._done(name)
+        if kept is None:
             return await self._do(name, asked, scope, receive, send)
         if not hmac.compare_digest(kept["asked"], asked):
             await _refuse(422, "This key was used for another call. Take a new one.")(scope, receive, send)
+        elif kept.get("lost"):
+            await _refuse(409, _LOST)(scope, receive, send)
         elif kept["body"] is None:
             await _refuse(409, "This was done; its answer held a secret, which is shown once.")(scope, receive, send)
         else:
             headers = {**kept["headers"], "Idempotency-Replayed": "true"}
             await Response(kept["body"].encode("latin-1"), kept["status"], headers)(scope, receive, send)
 
+    def _done(self, name: str) -> dict[str, Any] | None:
+        """What a call has done whose answer nobody has kept."""
+        asked = self._door.store.read().call_done(name, time.time() - KEPT_SECONDS)
+        return None if asked is None else {"asked": asked, "lost": True}
+
     async def _do(self, name: str, asked: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Do it and keep the answer before it is sent: a caller who got it may rely on it."""
+        """Do it, with its name in what it changes; where it was refused it may be asked again."""
+        with along(lambda tx: tx.note_call(name, asked, KEPT_SECONDS)) as row:
+            status = await self._answered(name, asked, scope, receive, send)
+        if row.written and 400 <= status < 500:
+            await self._door.store.write(lambda tx: tx.forget_call(name))
+
+    async def _answered(self, name: str, asked: str, scope: Scope, receive: Receive, send: Send) -> int:
+        """Keep the answer before it is sent: a caller who got it may rely on it. Returns its status."""
         start: Message = {}
         body = bytearray()
 
@@ -83,6 +107,7 @@ class Idempotency:
             await send(message)
 
         await self.app(scope, receive, keeping)
+        return int(start.get("status", 500))
 
     def _keep(self, name: str, asked: str, scope: Scope, start: Message, body: bytes) -> None:
         if not 200 <= start["status"] < 300 or len(body) > _MAX_ANSWER:

@@ -28,6 +28,7 @@ from formicary.runner.core.records import (
 )
 from formicary.runner.store import rows
 from formicary.runner.store.cache import Overlay
+from formicary.runner.store.calls import SqliteCallsTx
 from formicary.runner.store.errorcodes import SqliteErrorCodesTx
 from formicary.runner.store.plugins import SqlitePluginsTx
 from formicary.runner.store.reader import SqliteReader
@@ -41,7 +42,7 @@ _COALESCED: Final = "an earlier look at the repository had seen all that it name
 _UNWANTED: Final = "no job there wants what has moved"
 
 
-class CatalogueTx(SqliteErrorCodesTx, SqlitePluginsTx, SqliteReportsTx, SqliteReader):
+class CatalogueTx(SqliteCallsTx, SqliteErrorCodesTx, SqlitePluginsTx, SqliteReportsTx, SqliteReader):
     """Writes of the catalogue."""
 
     now: float

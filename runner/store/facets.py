@@ -72,9 +72,23 @@ class PluginsTx(Protocol):
         ...
 
 
-class FacetsReader(ReportsReader, PluginsReader, ErrorCodesReader, Protocol):
+class CallsReader(Protocol):
+    def call_done(self, name: str, since: float) -> str | None:
+        """What was asked by a call of this name that has changed something since then; None where there is none."""
+        ...
+
+
+class CallsTx(Protocol):
+    def note_call(self, name: str, asked: str, keep: float) -> None:
+        """This change is of a call of this name; what is older than `keep` seconds is forgotten."""
+        ...
+
+    def forget_call(self, name: str) -> None: ...
+
+
+class FacetsReader(ReportsReader, PluginsReader, ErrorCodesReader, CallsReader, Protocol):
     """All of these."""
 
 
-class FacetsTx(ReportsTx, PluginsTx, ErrorCodesTx, Protocol):
+class FacetsTx(ReportsTx, PluginsTx, ErrorCodesTx, CallsTx, Protocol):
     """All of these."""

@@ -580,6 +580,22 @@ DELETE FROM kept WHERE request_id = :request_id
 -- A request goes, and with it its executions, plans and artifact rows.
 DELETE FROM requests WHERE id = :id
 
+-- name: call_done
+-- What a call that has changed something had asked.
+SELECT asked FROM calls WHERE name = :name AND at >= :since
+
+-- name: note_call
+-- A change is of a call that may be asked again.
+INSERT OR REPLACE INTO calls (name, asked, at) VALUES (:name, :asked, :now)
+
+-- name: forget_call
+-- A call came to nothing, and may be asked again.
+DELETE FROM calls WHERE name = :name
+
+-- name: expire_calls
+-- Calls of long ago go.
+DELETE FROM calls WHERE at < :before
+
 -- name: expire_deliveries
 -- Deliveries of long ago go.
 DELETE FROM deliveries WHERE id IN (

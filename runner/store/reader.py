@@ -34,6 +34,7 @@ from formicary.runner.core.records import (
 )
 from formicary.runner.core.states import State
 from formicary.runner.store import Outstanding, lists, rows
+from formicary.runner.store.calls import SqliteCallsReader
 from formicary.runner.store.errorcodes import SqliteErrorCodesReader
 from formicary.runner.store.looking import page_of
 from formicary.runner.store.parts import execution_of
@@ -46,7 +47,7 @@ from formicary.runner.store.sql import SQL
 MAX_WAITING = 100_000
 
 
-class SqliteReader(SqliteErrorCodesReader, SqlitePluginsReader, SqliteReportsReader):
+class SqliteReader(SqliteCallsReader, SqliteErrorCodesReader, SqlitePluginsReader, SqliteReportsReader):
     """The `Reader` of one connection."""
 
     # Requests and their executions

@@ -125,7 +125,13 @@ def _error_codes(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 17
+@MIGRATIONS(name="18 calls")
+def _calls(db: Database) -> None:
+    for statement in _statements("schema_18.sql"):
+        db.execute(statement)
+
+
+VERSION: Final = 18
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 
 from formicary.runner.core.errors import LostError, NotFound, SetupError, WorldError
 from formicary.runner.store import Store, maintenance
+from formicary.runner.store.along import current
 from formicary.runner.store.cache import Memory
 from formicary.runner.store.connect import FILE_NAME, open_query_only, open_writer, prepare_folder
 from formicary.runner.store.lock import FolderLock
@@ -57,7 +58,12 @@ class SqliteStore:
         self._writer.when_owed = call
 
     async def write(self, change: Callable[[SqliteTx], T]) -> T:
-        return await self._writer.write(change)
+        beside = current()
+        if beside is None:
+            return await self._writer.write(change)
+        result = await self._writer.write(beside.with_change(change))
+        beside.written = True
+        return result
 
     def read(self) -> SqliteReader:
         reader: ClosingReader | None = getattr(self._readers, "reader", None)
