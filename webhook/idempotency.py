@@ -1,8 +1,8 @@
 """`Idempotency-Key`: the same call asked twice is done once and answered twice, for a day, over a restart too.
 
 That it was done is written in the change that does it; its answer is kept afterwards, one small file a key. Who asks
-again after a crash between the two is told that it was done. The key is the caller's own: its text is not kept, and what
-was asked is kept as a digest that the key itself keys. An answer that holds a secret is not kept, nor are answers of
+again after a crash between the two is told that it was done. The key is the caller's own: its text is not kept, and
+what was asked is kept as a digest that the key itself keys. Answers that hold a secret are not kept, nor are those of
 calls that changed nothing.
 """
 
