@@ -17,6 +17,7 @@ from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
 from formicary.ant.kit import Kit
+from formicary.ant.persist import persistently
 from formicary.ant.places import Places
 from formicary.ant.settings import AntSettings
 from formicary.ant.task import Task
@@ -32,6 +33,10 @@ from formicary.runner.core.messages import Report, Source, TaskOrder
 FILE_THREADS: Final = 4
 AWAY_DELAY: Final = 0.5
 """Seconds between two looks whether the queen is there again."""
+
+FIRST_LOOK: Final = 1.0
+LONGEST_LOOK: Final = 30.0
+"""Seconds between two looks for a container engine."""
 
 _logger = logging.getLogger(__name__)
 
@@ -73,8 +78,10 @@ class Ant:
         async with anyio.create_task_group() as background:
             for path in work.leftovers():
                 background.start_soon(self._remove_tree, path, name="remove leftovers")
+            await self._kit.executors.look()
             async with self._kit.bus.join(self._present()), anyio.create_task_group() as service:
                 service.start_soon(self._hear_stops, name="stops")
+                service.start_soon(self._look_for_engines, name="engines")
                 service.start_soon(self._beat, name="heartbeat")
                 service.start_soon(self._bound_drain, service, name="drain")
                 task_status.started()
@@ -88,11 +95,24 @@ class Ant:
         return Present(
             ant_id=settings.ant_id,
             tags=settings.tags,
-            methods=self._kit.executors.methods,
+            methods=self._kit.executors.offered,
+            without=self._kit.executors.without,
             platform=settings.platform,
             hands=settings.hands,
             embedded=settings.embedded,
         )
+
+    async def _look_for_engines(self) -> None:
+        """An engine that comes later, or goes, is noticed: its tasks wait meanwhile."""
+        executors, pause = self._kit.executors, FIRST_LOOK
+        while True:
+            before = executors.without
+            await anyio.sleep(pause)
+            await executors.look()
+            if executors.without.keys() != before.keys():
+                _logger.info("%s", executors.complaint or "a container engine answers now")
+                await persistently(lambda: self._kit.bus.announce(self._present()), "saying what can be run")
+            pause = min(2 * pause, LONGEST_LOOK)
 
     def drain(self) -> None:
         """Claim nothing more, finish what runs (within `drain_timeout`), and let `run` return."""

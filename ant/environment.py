@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from formicary.ant.contained import is_contained
 from formicary.ant.workspace import Place
 from formicary.runner.core.messages import TaskOrder
 
 _ALWAYS: Final = {
     "LANG": "C.UTF-8",
-    "SHELL": "/bin/sh",
     "TERM": "dumb",
     "CI": "true",
     "FORMICARY": "true",
@@ -22,21 +22,29 @@ _ALWAYS: Final = {
 
 
 def compose(order: TaskOrder, place: Place, path: str, files: Mapping[str, Path]) -> dict[str, str]:
-    """Ours, then the order's (its parameters and variables), then what the definition says."""
-    user = "formicary" if place.uid is not None else own_name()
+    """Ours, then the order's (its parameters and variables), then what the definition says. A container has its own
+    user, with a home, and its own places for programs."""
     return {
         **_ALWAYS,
-        "PATH": path,
-        "HOME": str(place.home),
-        "TMPDIR": str(place.tmp),
-        "USER": user,
-        "LOGNAME": user,
+        **({} if is_contained(order.task) else _of_this_machine(place, path)),
         "FORMICARY_OUTPUT": str(place.output),
         "FORMICARY_WORKSPACE": str(place.workspace),
         "FORMICARY_TASK_EXECUTION_ID": order.task_execution_id,
         **order.environment,
         **{name: str(file) for name, file in files.items()},
         **order.task.environment,
+    }
+
+
+def _of_this_machine(place: Place, path: str) -> dict[str, str]:
+    user = "formicary" if place.uid is not None else own_name()
+    return {
+        "SHELL": "/bin/sh",
+        "PATH": path,
+        "HOME": str(place.home),
+        "TMPDIR": str(place.tmp),
+        "USER": user,
+        "LOGNAME": user,
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from formicary.ant.contained import is_contained
+from formicary.runner.core.containing import Contained
 from formicary.runner.core.definition import Artifacts, Cache, TaskDefinition
 from formicary.runner.core.messages import TaskOrder
 from formicary.runner.core.names import fill
@@ -39,11 +41,23 @@ def _task(task: TaskDefinition, secrets: Mapping[str, str]) -> TaskDefinition:
     changed |= _request(task, secrets)
     if (folder := fill(task.working_dir, secrets)) != task.working_dir:
         changed["working_dir"] = folder
+    if is_contained(task):
+        changed |= _containers(task, secrets)
     if task.artifacts.paths:
         changed["artifacts"] = _artifacts(task.artifacts, secrets)
     if task.cache:
         changed["cache"] = tuple(_cache(cache, secrets) for cache in task.cache)
     return task.model_copy(update=changed) if changed else task
+
+
+def _containers(task: TaskDefinition, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """Every text of its containers, services and volumes."""
+    names = ("container", "helper", "services", "volumes")
+    there = task.model_dump(include={*names})
+    if (filled := _deep(there, secrets)) == _deep(there, {}):
+        return {}
+    made = Contained.model_validate(filled)
+    return {name: getattr(made, name) for name in names}
 
 
 def _request(task: TaskDefinition, secrets: Mapping[str, str]) -> dict[str, Any]:
@@ -55,7 +69,7 @@ def _request(task: TaskDefinition, secrets: Mapping[str, str]) -> dict[str, Any]
 def _deep(value: Any, secrets: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         return fill(value, secrets)
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_deep(one, secrets) for one in value]
     if isinstance(value, Mapping):
         return {fill(name, secrets): _deep(one, secrets) for name, one in value.items()}

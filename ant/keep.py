@@ -12,6 +12,7 @@ from anyio import to_thread
 from formicary.ant import artifacts as kept
 from formicary.ant import outputs as parsed
 from formicary.ant.below import Below, Outside
+from formicary.ant.contained import folder, root
 from formicary.ant.kit import Kit
 from formicary.ant.persist import patiently
 from formicary.ant.prepare import caches_of
@@ -63,9 +64,7 @@ def _keep(
     with Below(place.workspace, place.uid) as below:
         if artifacts:
             wanted = task.artifacts
-            found = kept.keep(
-                below, task.working_dir, wanted.paths, wanted.exclude, kit.objects, limits, warnings.append
-            )
+            found = kept.keep(below, folder(task), wanted.paths, wanted.exclude, kit.objects, limits, warnings.append)
             try:
                 for ref in found:
                     refs.append(ref)
@@ -85,7 +84,7 @@ def reports(
     """What the script's reports say, masked. Blocking."""
     try:
         with Below(place.workspace, place.uid) as below:
-            return reading.read(below, task.working_dir, task.reports, str(place.workspace), mask, warn)
+            return reading.read(below, folder(task), task.reports, root(task, str(place.workspace)), mask, warn)
     except OSError as error:
         warn(f"reports: the workspace cannot be read any more: {error}")
         return None

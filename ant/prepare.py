@@ -10,6 +10,7 @@ from formicary.ant import artifacts
 from formicary.ant.below import Below
 from formicary.ant.cache import Caches
 from formicary.ant.checkout import checkout, copy_tree
+from formicary.ant.contained import folder
 from formicary.ant.kit import Kit
 from formicary.ant.log import Log
 from formicary.ant.persist import patiently
@@ -72,4 +73,4 @@ def _caches(kit: Kit, order: TaskOrder, place: Place) -> tuple[frozenset[str], l
 
 
 def caches_of(kit: Kit, order: TaskOrder, place: Place, below: Below) -> Caches:
-    return Caches(kit.objects, order, below, order.task.working_dir, kit.settings.artifacts, place.root)
+    return Caches(kit.objects, order, below, folder(order.task), kit.settings.artifacts, place.root)

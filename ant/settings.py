@@ -9,6 +9,7 @@ from typing import Final
 from formicary.executors.contract import Limits
 
 _BREW: Final = "/opt/homebrew/bin:" if platform.system() == "Darwin" else ""
+EVERY_REPOSITORY: Final = "*"
 DEFAULT_PATH: Final = _BREW + "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -40,3 +41,6 @@ class AntSettings:
     artifacts: ArtifactLimits = field(default_factory=ArtifactLimits)
     allow_networks: tuple[str, ...] = ()
     """Networks within, in CIDR notation, that definitions may call (T14)."""
+    risky: tuple[str, ...] = ()
+    """Repositories, by name, whose trusted runs may reach beyond their containers: privileged, devices, folders of the
+    host (T21). `*`: all of them."""

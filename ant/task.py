@@ -17,7 +17,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from formicary.ant import environment, keep, prepare
+from formicary.ant import contained, environment, keep, prepare
 from formicary.ant.filling import filled
 from formicary.ant.kit import Kit
 from formicary.ant.log import Log
@@ -184,12 +184,15 @@ class Task:
             place.uid,
             settings.limits,
             settings.allow_networks,
+            order.fence,
+            settings.ant_id,
         )
 
     async def _script(self, session: Session, group: TaskGroup) -> Outcome:
         task = self.order.task
         with self._stoppable(1), anyio.move_on_after(task.timeout) as time:
             try:
+                contained.check(self.order, self._kit.settings)
                 await prepare.sources(self._kit, self.order, self._place, self._log)
                 run = self._fresh_shells if task.fresh_shell else self._one_shell
                 outcome = await run(session, group)

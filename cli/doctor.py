@@ -10,17 +10,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import click
 
+from formicary.cli.dockers import docker_settings
 from formicary.cli.format import as_json, progress
 from formicary.cli.hooksend import pinned
 from formicary.cli.masterkey import MasterKey
 from formicary.cli.objects import keys_for
 from formicary.cli.settings import Settings, read_settings
+from formicary.executors.docker_settings import OFF
 from formicary.runner.artifacts.address import SCHEME, address_of
 from formicary.runner.core.errors import FormicaryError, SetupError
 from formicary.runner.store.maintenance import Finding, check
@@ -42,6 +45,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _git()
     yield from _data(settings)
     yield _work(settings)
+    yield _engine(settings)
     if settings.artifacts:
         yield _bucket("artifacts", settings, settings.artifacts)
     if settings.site.startswith(SCHEME):
@@ -182,6 +186,23 @@ def _work(settings: Settings) -> Finding:
     if free < LITTLE_DISK:
         return Finding("workspaces", False, f"Only {size(free)} are free for workspaces in {there}; make room.")
     return Finding("workspaces", True, f"{folder}, {size(free)} free.")
+
+
+def _engine(settings: Settings) -> Finding:
+    """No engine is no fault: tasks with images wait for an ant that has one."""
+    import anyio
+
+    from formicary.executors import docker_ping
+
+    where = docker_settings(settings)
+    if where.address == OFF:
+        return Finding("containers", True, "No container engine is used: `docker` is off.")
+    with ThreadPoolExecutor(1) as thread:  # whoever calls may have a loop of his own
+        complaint = thread.submit(anyio.run, docker_ping.complaint, where.place).result()
+    if complaint:
+        said = f"{complaint[0].upper()}{complaint[1:]}; tasks with an image wait."
+        return Finding("containers", not settings.docker, said)
+    return Finding("containers", True, f"A container engine answers at {where.place}.")
 
 
 def _bucket(part: str, settings: Settings, address: str) -> Finding:

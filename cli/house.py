@@ -17,6 +17,7 @@ from formicary.ant.ant import Ant
 from formicary.ant.settings import DEFAULT_PATH, AntSettings
 from formicary.ant.uids import default_range
 from formicary.cli.credentials import Stored, credential_of, credentials_of, nothing_stored
+from formicary.cli.dockers import docker_settings
 from formicary.cli.masterkey import MasterKey
 from formicary.cli.objects import look, open_log_objects, open_objects
 from formicary.cli.settings import Settings
@@ -158,7 +159,7 @@ async def open_house(
         objects = open_objects(settings)
         await look(objects)
         hands = await stack.enter_async_context(Hands(settings.hands))
-        executors = Registry(hands, settings.grace)
+        executors = Registry(hands, settings.grace, docker=docker_settings(settings))
         stack.push_async_callback(executors.aclose)
         bus = MemoryBus()
         credential = credential_of(settings, store, secrets.credential)
@@ -224,6 +225,7 @@ def ant_settings(settings: Settings) -> AntSettings:
         uid_range=task_uids(settings.task_uids),
         drain_timeout=settings.drain,
         allow_networks=settings.allow_networks,
+        risky=settings.risky,
     )
 
 

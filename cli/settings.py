@@ -76,6 +76,10 @@ class Settings(BaseModel):
     hands: int = Field(default_factory=lambda: max(os.cpu_count() or 1, 2), ge=1, le=1000)
     tags: tuple[str, ...] = ()
     path: str = ""
+    docker: str = ""
+    docker_config: Path | None = None
+    docker_workspace: str = Field("auto", pattern="^(auto|mount|copy)$")
+    risky: tuple[str, ...] = ()
     grace: float = Field(10.0, ge=0)
     drain: float = Field(600.0, ge=0)
     keep_requests: float = Field(90.0, gt=0)
@@ -111,7 +115,7 @@ class Settings(BaseModel):
         """A table; or, in the variable, `name=url`, several of them with spaces between."""
         return dict(part.partition("=")[::2] for part in value.split()) if isinstance(value, str) else value
 
-    @field_validator("tags", "allow_networks", mode="before")
+    @field_validator("tags", "allow_networks", "risky", mode="before")
     @classmethod
     def _tags(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -205,7 +209,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         return {}
     except tomllib.TOMLDecodeError as error:
         raise SetupError(f"{path} is not valid TOML: {error}") from error
-    for name in ("data", "site", "work", "tls_cert", "tls_key"):
+    for name in ("data", "site", "work", "tls_cert", "tls_key", "docker_config"):
         if isinstance(content.get(name), str) and not (name == "site" and is_elsewhere(content[name])):
             content[name] = path.parent / Path(content[name]).expanduser()
     for one in content["repo"] if isinstance(content.get("repo"), list) else ():

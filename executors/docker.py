@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
@@ -21,6 +20,7 @@ from formicary.executors.docker_files import Sees
 from formicary.executors.docker_images import Images
 from formicary.executors.docker_reaping import Owner, reap
 from formicary.executors.docker_session import CLEANING_SECONDS, DockerSession
+from formicary.executors.docker_settings import DEFAULTS, DockerSettings
 from formicary.executors.process_group import Hands
 
 METHODS: Final = frozenset({"DOCKER", "CONTAINER"})
@@ -28,27 +28,14 @@ METHODS: Final = frozenset({"DOCKER", "CONTAINER"})
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class DockerSettings:
-    """`address` as DOCKER_HOST has it (empty: that variable, else this machine's socket). `config`: a file with the
-    credentials of registries (empty: this user's). `workspace`: how it gets into a container: mount, copy, or auto.
-    `work`: the ant's work folder, by which its containers are known."""
-
-    address: str = ""
-    config: str = ""
-    workspace: str = "auto"
-    work: str = ""
-    hands: int = 2
-
-
 class DockerExecutor:
     """Runs tasks in containers of one engine."""
 
     methods: frozenset[str] = METHODS
 
-    def __init__(self, hands: Hands, grace: float = 10.0, settings: DockerSettings = DockerSettings()) -> None:
+    def __init__(self, hands: Hands, grace: float = 10.0, settings: DockerSettings = DEFAULTS) -> None:
         del hands
-        self.engine = Engine(settings.address, settings.config, threads=8 + 2 * settings.hands)
+        self.engine = Engine(settings.place, settings.config, threads=8 + 2 * settings.hands)
         self._grace = grace
         self._settings = settings
         self._images = Images(self.engine)

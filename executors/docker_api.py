@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import IO, Any, Final, TypeVar
 
-import anyio
 from anyio import CapacityLimiter, to_thread
 
 from formicary.executors.docker_stream import Attached
 from formicary.executors.shapes import poll_until
 
 T = TypeVar("T")
-DEFAULT_ADDRESS: Final = "unix:///var/run/docker.sock"
 CALL_SECONDS: Final = 120.0
 PULL_SECONDS: Final = 300.0
 """How long a pull may be silent."""
@@ -47,8 +45,8 @@ class Engine:
     """One engine. `address` as DOCKER_HOST has it; `config` names a file with credentials of registries, as
     `docker login` writes it (empty: this user's own)."""
 
-    def __init__(self, address: str = "", config: str = "", threads: int = 16) -> None:
-        self.address = address or os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
+    def __init__(self, address: str, config: str = "", threads: int = 16) -> None:
+        self.address = address
         self._config = config
         self._clients: dict[float, Any] = {}
         self._making = threading.Lock()
@@ -302,41 +300,3 @@ def _short(error: BaseException) -> str:
 def lines_of(data: bytes) -> Iterator[str]:
     """Text of a log, line by line."""
     yield from data.decode("utf-8", "replace").splitlines()
-
-
-async def answers(address: str, seconds: float = 5.0) -> str:
-    """Why nobody answers there; empty if an engine does. It needs no library of the engine's."""
-    import httpx
-
-    uds = address.removeprefix("unix://") if address.startswith("unix:") else None
-    if uds is not None and not await anyio.Path(uds).exists():
-        return f"there is no {uds}"
-    try:
-        base = "http://engine" if uds is not None else _http(address)
-        async with httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=uds, verify=_certificates(base)), timeout=seconds
-        ) as client:
-            said = await client.get(f"{base}/_ping")
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        return f"{address} does not answer ({_short(error)})"
-    return "" if said.status_code == 200 else f"{address} answers {said.status_code}"
-
-
-def _http(address: str) -> str:
-    scheme, _, rest = address.partition("://")
-    if scheme not in ("tcp", "http", "https"):
-        raise ValueError(f"not supported: {scheme}://")
-    secure = scheme == "https" or (scheme == "tcp" and bool(os.environ.get("DOCKER_TLS_VERIFY")))
-    return f"{'https' if secure else 'http'}://{rest}"
-
-
-def _certificates(base: str) -> Any:
-    """As DOCKER_CERT_PATH says."""
-    import ssl
-
-    if not base.startswith("https:"):
-        return False
-    folder = os.environ.get("DOCKER_CERT_PATH") or os.path.expanduser("~/.docker")  # noqa: PTH111
-    context = ssl.create_default_context(cafile=f"{folder}/ca.pem")
-    context.load_cert_chain(f"{folder}/cert.pem", f"{folder}/key.pem")
-    return context

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from formicary.executors.contract import Limits, Prepared
+from formicary.executors.docker_ping import OURS
 from formicary.executors.inside import working_dir
 from formicary.runner.core.containing import Amounts, Container, Service, Volume
 from formicary.runner.core.definition import TaskDefinition
@@ -18,7 +19,7 @@ from formicary.runner.core.definition import TaskDefinition
 EXECUTION: Final = "formicary.execution"
 FENCE: Final = "formicary.fence"
 ANT: Final = "formicary.ant"
-WORK: Final = "formicary.work"
+WORK: Final = OURS
 """Whose a container is: the ant's work folder, which one living ant alone has."""
 HOST: Final = "formicary.host"
 

@@ -59,6 +59,11 @@ class MemoryBus:
                 with anyio.CancelScope(shield=True):
                     await self._desk.left(ant.ant_id, lost=False)
 
+    async def announce(self, ant: Ant) -> None:
+        self._ants[ant.ant_id] = ant
+        if self._desk is not None:
+            self._desk.joined(ant)
+
     async def claim(self, ant_id: str, free: int) -> TaskOrder:
         return await self._while_served(self._there().claim(ant_id, free))
 

@@ -60,6 +60,8 @@ class TaskOrder(Message):
     execution_id: int
     organization_id: str
     repository_id: int | None = None
+    repository: str = ""
+    """Its name, where the task reaches beyond its containers, and somebody must have allowed that (T21)."""
     cache_scope: str = ""
     """Whose caches these are: the same for all runs of a repository, whichever process of this machine made them."""
     job_type: str

@@ -35,9 +35,10 @@ class QueensDesk:
     # Ants
 
     def joined(self, ant: Ant) -> None:
-        """An ant is there, or there again: what it still runs, it says by heartbeat."""
+        """An ant is there, or there again, or can do something else than before: what it still runs, it says by
+        heartbeat, and its hands wait on."""
         known = self.engine.board.workers.get(ant.ant_id)
-        self.engine.board.workers[ant.ant_id] = Worker(ant, running=known.running if known else {})
+        self.engine.board.workers[ant.ant_id] = Worker(ant, known.claims, known.running) if known else Worker(ant)
         self.engine.changes.publish(Change("ant", state="JOINED"))
         self.engine.ring()
 

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from formicary.runner.core.containing import risks
 from formicary.runner.core.errors import DefinitionError, SetupError
 from formicary.runner.core.execution import AntLost, Claimed, Execution, Finished, OfferReturned
-from formicary.runner.core.records import Lease
+from formicary.runner.core.records import DEFAULT_ORGANIZATION, Lease
 from formicary.runner.queen.board import Claim, Live, Worker
 from formicary.runner.queen.engine import Engine, definition_result
 from formicary.runner.queen.orders import make_order
@@ -34,6 +35,14 @@ class Handing:
             deadline=now + self.lease_seconds,
         )
 
+    def _name(self, repository_id: int) -> str:
+        """As the operator writes it; with the organization's where that is not the default one."""
+        repository = self.engine.store.read().repository(repository_id)
+        if repository is None:
+            return ""
+        whose = repository.organization_id
+        return repository.name if whose == DEFAULT_ORGANIZATION else f"{whose}/{repository.name}"
+
     def over(self, live: Live, execution: Execution, attempt_id: str, worker: Worker, claim: Claim) -> None:
         """The claim is on disk: give the ant its order."""
         found = execution.attempt(attempt_id)
@@ -52,6 +61,8 @@ class Handing:
                 url=self.url,
                 secrets=self.engine.secrets,
             )
+            if risks(order.task) and order.repository_id is not None:
+                order = order.model_copy(update={"repository": self._name(order.repository_id)})
         except DefinitionError as error:
             self.engine.post(execution.id, Finished(attempt.id, attempt.fence, definition_result(error)))
             worker.claims.appendleft(claim)

@@ -82,6 +82,17 @@ async def test_join_and_leave(bus, desk):
         assert desk.gone == [("a", False)]
 
 
+async def test_an_ant_says_what_it_can_do_now(bus, desk):
+    """Also to a queen that comes later."""
+    more = ANT.model_copy(update={"methods": frozenset({"SHELL", "DOCKER"})})
+    async with bus.join(ANT):
+        async with bus.serve(desk):
+            await bus.announce(more)
+            assert desk.here == [ANT, more]
+        async with bus.serve(desk):
+            assert desk.here[-1] == more
+
+
 async def test_a_waiting_claim_is_answered(bus, desk):
     async with bus.serve(desk), bus.join(ANT), anyio.create_task_group() as group:
         got = []

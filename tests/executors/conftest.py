@@ -1,5 +1,6 @@
 """Real hands, a sink that remembers, and a count of the processes that a task left."""
 
+import fcntl
 import os
 from pathlib import Path
 from uuid import uuid4
@@ -8,9 +9,12 @@ import anyio
 import pytest
 
 from formicary.executors.contract import Limits, Prepared
+from formicary.executors.docker import DockerExecutor
+from formicary.executors.docker_settings import DockerSettings
 from formicary.executors.process_group import Hands
 from formicary.executors.shapes import poll_until
 from formicary.executors.shell import ShellExecutor
+from formicary.runner.core.containing import Container
 from formicary.runner.core.definition import TaskDefinition
 
 GRACE = 0.3
@@ -137,9 +141,9 @@ def prepare(tmp_path, family):
 def docker(engine, tmp_path):
     """The DOCKER executor on the real engine; `docker.workspace` says how the workspace gets into a container. It
     leaves nothing there."""
-    from formicary.executors.docker import DockerExecutor, DockerSettings
-
     made = []
+    lock = os.open(tmp_path / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # as an ant holds it: others that start meanwhile leave its containers alone
 
     def make(workspace="auto", grace=GRACE, **settings):
         settings = {"address": engine.address, "work": str(tmp_path), **settings}
@@ -149,19 +153,30 @@ def docker(engine, tmp_path):
     yield make
     for one in made:
         one.engine.close()
+    os.close(lock)
     assert engine.ours(f"formicary.work={tmp_path}") == []
 
 
 @pytest.fixture
 def contain(engine, prepare):
     """Make a Prepared whose task runs in a container of the small image; more keys of `container` by `container`."""
-    from formicary.runner.core.containing import Container
 
     def make(*, image=None, container=None, **given):
         box = Container(image=image or engine.image, **(container or {}))
         return prepare(method="DOCKER", container=box, **given)
 
     return make
+
+
+@pytest.fixture
+def boxed(docker, contain, sink):
+    """Run items in a container of their own."""
+
+    async def run_items(*items, workspace="auto", check=True, **given):
+        async with docker(workspace).open(contain(**given)) as session:
+            return await session.run(items, sink, check=check)
+
+    return run_items
 
 
 @pytest.fixture

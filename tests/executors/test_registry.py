@@ -41,8 +41,8 @@ def test_built_in_methods_are_those_that_their_executors_name():
 
 
 def test_an_unknown_method_names_the_known():
-    with pytest.raises(NotSupported, match=r"DOCKER; it runs HTTP_DELETE, .*, SHELL\."):
-        Registry(Hands()).executor("DOCKER")
+    with pytest.raises(NotSupported, match=r"NONE; it runs CONTAINER, DOCKER, HTTP_DELETE, .*, SHELL\."):
+        Registry(Hands()).executor("NONE")
 
 
 def test_tests_may_bring_their_own():
