@@ -8,12 +8,13 @@ import sys
 import pytest
 from pydantic_core import PydanticUndefined
 
+from formicary.runner.core import containing
 from formicary.runner.core import definition as model
 from formicary.runner.core.deciding.outcome import span
 from formicary.runner.core.language import functions
 from formicary.runner.core.language.go import functions as go
 from formicary.runner.core.load import load
-from formicary.runner.core.loading import keys, outward, shared
+from formicary.runner.core.loading import containers, keys, outward, shared
 
 TABLES = {
     "JOB": (keys.JOB, model.JobDefinition),
@@ -33,6 +34,8 @@ TABLES = {
     "CONCURRENCY": (shared.CONCURRENCY, model.Concurrency),
     "RESOURCES": (shared.RESOURCES, model.Resource),
     "EXTRACT": (shared.EXTRACT, model.ExtractConfig),
+    "CONTAINER": (containers.CONTAINER_KEYS, containing.Container),
+    "HEALTH": (containers.HEALTH, containing.Health),
 }
 RETRY = model.Retry()
 ELSEWHERE = {"retry": RETRY.attempts, "delay_between_retries": RETRY.delay, "retry_backoff_policy": RETRY.backoff}
