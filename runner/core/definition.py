@@ -206,7 +206,8 @@ WORDS: Final = frozenset({"COMPLETED", "FAILED", "FATAL", "EXECUTING", "RESTART_
 
 MANUAL: Final = "MANUAL"
 """The method of what people do: approve or reject."""
-QUEENS: Final = frozenset({MANUAL, *FORKS})
+EXPIRE: Final = "EXPIRE_ARTIFACTS"
+QUEENS: Final = frozenset({MANUAL, EXPIRE, *FORKS})
 """Methods for which no ant is needed."""
 HTTP_METHODS: Final[Mapping[str, str]] = {
     "HTTP_GET": "GET",
@@ -218,11 +219,7 @@ HTTP_METHODS: Final[Mapping[str, str]] = {
 }
 """Methods that send one request, and how."""
 METHODS: Final = frozenset({"SHELL", *ENGINES, "WEBSOCKET", "MESSAGING", *HTTP_METHODS, *QUEENS})
-METHODS_NOT_YET: Final = frozenset(
-    [
-        "EXPIRE_ARTIFACTS",
-    ]
-)
+METHODS_NOT_YET: Final = frozenset[str]()
 TRIGGERS_NOT_YET: Final = frozenset({"comment", "release", "s3", "queue"})
 JOB_KEYS_NOT_YET: Final = frozenset(
     [

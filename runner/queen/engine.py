@@ -15,7 +15,7 @@ import anyio
 
 from formicary.runner.bus import Bus
 from formicary.runner.core.deciding.children import only_waits
-from formicary.runner.core.definition import NATIVE
+from formicary.runner.core.definition import EXPIRE, NATIVE
 from formicary.runner.core.errors import ERR_DEFINITION, DefinitionError
 from formicary.runner.core.execution import (
     AntLost,
@@ -87,6 +87,8 @@ class Engine:
     """Puts a resting execution among what waits to be admitted."""
     carry: Callable[[Live, Execution, Order], None] = lambda live, execution, order: None
     """Carries out what is about forked jobs."""
+    expire: Callable[[Live, Offer], None] = lambda live, order: None
+    """Carries out an EXPIRE_ARTIFACTS task."""
     ended: Callable[[JobRequest, State], None] = lambda request, state: None
     """A request has ended, and whoever has forked it may wait for that."""
     wake: anyio.Event = field(default_factory=anyio.Event)
@@ -245,6 +247,8 @@ class Engine:
             return
         if task.method in FORKS:
             return self.carry(live, execution, order)
+        if task.method == EXPIRE:
+            return self.expire(live, order)
         view = OfferView(
             task_execution_id=order.task_execution_id,
             priority=request.priority,

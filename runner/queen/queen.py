@@ -41,6 +41,7 @@ from formicary.runner.queen.children.forks import Forks
 from formicary.runner.queen.desk import QueensDesk
 from formicary.runner.queen.dispatch import Dispatcher
 from formicary.runner.queen.engine import Engine, Step
+from formicary.runner.queen.keeping.expiring import Expiring
 from formicary.runner.queen.keeping.logs import Logs
 from formicary.runner.queen.people.approvals import Ballot
 from formicary.runner.queen.people.audit import Also, nothing_else
@@ -112,6 +113,7 @@ class Queen:
         forking = Forking(store, sources, self.secrets, self._job, clock, settings.url)
         self._forks = Forks(self._engine, forking, self.created, self.cancel)
         self._engine.carry, self._engine.ended = self._forks.carry, self._forks.ended
+        self._engine.expire = Expiring(self._engine).offer
         self.registry = Registry(store, self._board, self.registered, self._engine.ring)
         self._requests = Requests(store, sources, self._job, settings.told)
         self.job_of = job_finder(store, self.secrets, self._job, settings.url, clock)

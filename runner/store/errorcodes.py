@@ -1,16 +1,29 @@
-"""Error codes of organizations in SQLite."""
+"""Error codes of organizations, and artifacts that are due, in SQLite."""
 
 from __future__ import annotations
 
 from formicary.runner.core.errorcodes import ErrorCode
 from formicary.runner.core.errors import NotFound
+from formicary.runner.core.records import Artifact
 from formicary.runner.store import rows
 from formicary.runner.store.looking import Looking
 from formicary.runner.store.rows import changed
 from formicary.runner.store.sql import SQL
 
 
-class SqliteErrorCodesReader(Looking):
+class SqliteDueReader(Looking):
+    """The `DueReader` of one connection."""
+
+    def artifacts_due(self, organization_id: str, now: float, limit: int) -> list[Artifact]:
+        keys = {"organization_id": organization_id, "now": now, "limit": limit}
+        return self._many(rows.ARTIFACT, "artifacts_due", keys)
+
+    def artifacts_older(self, repository_id: int, before: float, limit: int) -> list[Artifact]:
+        keys = {"repository_id": repository_id, "before": before, "limit": limit}
+        return self._many(rows.ARTIFACT, "artifacts_older", keys)
+
+
+class SqliteErrorCodesReader(SqliteDueReader):
     """The `ErrorCodesReader` of one connection."""
 
     def error_codes(self, organization_id: str) -> list[ErrorCode]:

@@ -1,5 +1,5 @@
-"""What the `Reader` and the `Tx` can do for one concern each: reports of tests and lines, error codes, versions
-of plugins."""
+"""What the `Reader` and the `Tx` can do for one concern each: reports of tests and lines, error codes, what is
+due, versions of plugins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from formicary.runner.core.errorcodes import ErrorCode
-from formicary.runner.core.records import Page
+from formicary.runner.core.records import Artifact, Page
 from formicary.runner.core.released import Plugin
 from formicary.runner.core.reported import ReportCase, ReportLines, TaskReport
 from formicary.runner.core.reports import Reports, Verdict
@@ -38,6 +38,16 @@ class ReportsTx(Protocol):
     def add_report(self, report: TaskReport, said: Reports) -> TaskReport:
         """Keep what an attempt's reports say; `report` names the attempt, its figures are made of `said`. One that was
         kept already stays as it is."""
+        ...
+
+
+class DueReader(Protocol):
+    def artifacts_due(self, organization_id: str, now: float, limit: int) -> list[Artifact]:
+        """Of one organization, whose time is over, the oldest expiry first."""
+        ...
+
+    def artifacts_older(self, repository_id: int, before: float, limit: int) -> list[Artifact]:
+        """Of a repository's ended requests, kept before then, the oldest first."""
         ...
 
 

@@ -348,6 +348,18 @@ INSERT INTO report_lines ({report_lines.columns}) VALUES ({report_lines.values})
 SELECT {report_case.columns} FROM report_cases WHERE report_id = :report_id AND verdict IN ('failed', 'error')
 ORDER BY number LIMIT :limit
 
+-- name: artifacts_due
+-- Artifacts of an organization whose time is over, the oldest expiry first.
+SELECT {artifact.columns} FROM artifacts INDEXED BY artifacts_expiry
+WHERE expires_at IS NOT NULL AND expires_at <= :now AND organization_id = :organization_id
+ORDER BY expires_at LIMIT :limit
+
+-- name: artifacts_older
+-- Artifacts that a repository's ended requests kept before then, the oldest first.
+SELECT {artifact.columns} FROM artifacts WHERE repository_id = :repository_id AND created_at < :before
+    AND EXISTS (SELECT 1 FROM requests WHERE requests.id = artifacts.request_id AND ended_at IS NOT NULL)
+ORDER BY id LIMIT :limit
+
 -- name: usage_of_digest
 -- How many artifacts name these bytes.
 SELECT count(*) FROM artifacts WHERE digest = :digest

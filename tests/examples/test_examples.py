@@ -63,6 +63,7 @@ WAYS = [
         hides=("hunter2hunter2", "uhagre2uhagre2"),
     ),
     Way("templates", shows=("with Python 3.11", "with Python 3.12", "with Python 3.13", "all 3 are fine")),
+    Way("expire", shows=("0 artifacts have gone, 0 bytes",)),
     Way("reports", shows=("Reports: 3 tests, 1 skipped; 75.0% of 4 lines covered.",)),
     Way("reports", {"Break": "yes"}, "FAILED", shows=("Reports: 3 tests, 1 failed, 1 skipped; 75.0%",)),
     Way(

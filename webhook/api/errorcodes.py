@@ -12,8 +12,9 @@ from formicary.runner.core.errorcodes import MOST_RETRIES, ErrorCode
 from formicary.runner.core.errors import ERR_CANCELLED, ERR_FATAL, LOST_CODES, NotFound
 from formicary.runner.core.judged import Action
 from formicary.runner.core.records import Role
+from formicary.runner.queen.people.audit import Also
 from formicary.webhook.api import shared
-from formicary.webhook.api.shared import Also, Listed, moment, traced
+from formicary.webhook.api.shared import Listed, moment, traced
 from formicary.webhook.operations import Call, Operation, reply
 
 PATH: Final = "/api/errors"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from formicary.runner.core.definition import MANUAL, MAX_NAME
+from formicary.runner.core.definition import EXPIRE, MANUAL, MAX_NAME
 from formicary.runner.core.forked import AWAIT, FORK, FORKS, MOST_CHILDREN, FanOut, SubWorkflow
 from formicary.runner.core.language.nodes import Mapping as MappingNode
 from formicary.runner.core.language.nodes import Node, Sequence
@@ -104,6 +104,14 @@ def suiting(reader: Reader, node: Node, fields: dict[str, Any], written: Mapping
     told = (_of_fork(fields, node) if method == FORK else _of_await(fields)) if method in FORKS else _of_others(fields)
     for key, what, remedy in told:
         reader.tell(_place(node, key), what, remedy)
+    if method == EXPIRE:
+        told = (key for key in ("script", "before_script", "after_script", "resources", "cache") if key in written)
+        for key in told:
+            what = f"`{key}` means nothing here: no ant runs an {EXPIRE} task"
+            reader.question(_place(node, key), what, "move it to another task")
+        if fields.get("artifacts") and fields["artifacts"].paths:
+            what = f"An {EXPIRE} task keeps no artifacts: of `artifacts` it takes `expires_after` alone"
+            reader.question(_place(node, "artifacts"), what, "remove `paths`")
     if method in FORKS:
         if fields.get("always_run"):
             place = _place(node, "always_run")
