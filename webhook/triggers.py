@@ -56,6 +56,11 @@ async def on_trigger(call: Call) -> Response:
     return await _take(door, proven[0], headers, body)
 
 
+async def on_trigger_of(call: Call) -> Response:
+    """Of the job of one repository."""
+    return await on_trigger(call)
+
+
 def proves(called: Called, headers: Mapping[str, str], body: bytes) -> bool:
     """Whether the call knows the secret of this trigger. Takes as long where it does not."""
     secret, trigger = called.secret, called.trigger
@@ -169,7 +174,7 @@ OPERATIONS: Final = tuple(
         "POST",
         path,
         summary,
-        on_trigger,
+        handler,
         tag="Hooks",
         role=None,
         signed=True,
@@ -177,8 +182,12 @@ OPERATIONS: Final = tuple(
         status=202,
         errors=_ERRORS,
     )
-    for path, summary in (
-        ("/hooks/trigger/{job_type}/{name}", "A job's `webhook` trigger is called, as its definition says"),
-        ("/hooks/trigger/{repository}/{job_type}/{name}", "The same, of the job of one repository (its name or id)"),
+    for path, handler, summary in (
+        ("/hooks/trigger/{job_type}/{name}", on_trigger, "A job's `webhook` trigger is called, as its definition says"),
+        (
+            "/hooks/trigger/{repository}/{job_type}/{name}",
+            on_trigger_of,
+            "The same, of the job of one repository (its name or id)",
+        ),
     )
 )

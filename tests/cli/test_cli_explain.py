@@ -61,6 +61,9 @@ def test_what_githubs_hook_sent(project, formicary, tmp_path):
     assert found["answer"] == "runs" and "pull_request" in found["reason"]
     event.write_text(json.dumps({"ref": "refs/heads/main", "repository": hill}))
     assert "branch `main`" in formicary("explain", "--event", event).out
+    gitlab = {"object_kind": "push", "ref": "refs/heads/main", "project": {"path_with_namespace": "acme/ants/hill"}}
+    event.write_text(json.dumps(gitlab))
+    assert "branch `main`" in formicary("explain", "--event", event).out
     event.write_text("{}")
     assert "no push or pull request" in formicary("explain", "--event", event).err
     assert "give one of them" in formicary("explain", "--event", event, "--push", "main").err

@@ -27,6 +27,21 @@ def test_addresses(url, scheme, host, name, slug):
     assert is_address(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "forge"),
+    [
+        ("https://github.com/a/b.git", "github"),
+        ("git@GitLab.com:a/b/c.git", "gitlab"),
+        ("https://codeberg.org/a/b", "gitea"),
+        ("ssh://git@gitea.com/a/b", "gitea"),
+        ("https://gitlab.example.org/a/b", ""),
+        ("https://github.com.example/a/b", ""),
+    ],
+)
+def test_forges_that_are_known_by_their_host(url, forge):
+    assert parse(url).forge == forge
+
+
 @pytest.mark.parametrize("text", [".", "/srv/git/a.git", "../a", "a:b", "C:/x", "name"])
 def test_folders_are_no_addresses(text):
     assert not is_address(text)

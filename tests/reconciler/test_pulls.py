@@ -83,6 +83,15 @@ async def test_an_opened_pull_request_runs_what_its_head_says(hive, repo, forge)
     assert hive.store.read().pull_request(forge.repository.id, 7).head_commit == head
 
 
+async def test_where_the_base_commit_is_not_told_its_branch_counts(hive, repo, forge):
+    """GitLab names the base's branch alone; what the head has changed since it left it is not only its last commit."""
+    repo.commit({"docs/a.md": "1"})
+    head = repo.commit({"a.txt": "1"})
+    await forge.tell("opened", head, base_commit="")
+    pages = next(one for one in hive.requests() if one.job_type == "pages")
+    assert pages.state is State.PENDING and pages.params["GitChangedFiles"] == ["a.txt", "docs/a.md"]
+
+
 async def test_one_request_a_cause_however_often_it_is_told(hive, repo, forge):
     """T10: doubled, replayed, and told after a newer head."""
     first = repo.commit({"a.txt": "1"})

@@ -9,7 +9,7 @@ import pytest
 
 from formicary.reconciler.reconciler import Watched
 from formicary.runner.core.errors import NotFound
-from formicary.runner.core.records import Repository
+from formicary.runner.core.records import Delivery, Fact, PullRequest, Repository
 from formicary.runner.core.states import State
 from formicary.runner.git import mirror as mirrors
 
@@ -201,3 +201,21 @@ async def test_each_repository_has_its_own_pace(hive):
     between(0.8 * 3600, 1.2 * 3600)
     between(192, 288, poll=60.0, failures=2)
     between(240, 360, poll=60.0, failures=9)
+
+
+async def test_the_head_of_a_merge_request_whose_branch_is_gone_is_fetched_by_its_own_name(hive, repo, far):
+    """GitLab keeps it as `refs/merge-requests/7/head`; here it is called as everywhere."""
+    base = repo.commit({".formicary/ci.yml": CI.replace("push: {}", "pull_request: {}")})
+    repository = await watch(hive, {**far, "forge": "gitlab", "slug": "acme/hill"})
+    repo.git("checkout", "-q", "-b", "topic")
+    head = repo.commit({"a": "1"})
+    repo.git("update-ref", "refs/merge-requests/7/head", head)
+    repo.git("checkout", "-q", "main")
+    repo.git("branch", "-D", "topic")
+    pull = PullRequest(repository_id=0, number=7, head_ref="topic", head_commit=head, base_ref="main", updated_at=2.0)
+    fact = Fact(event="pull_request", action="opened", slug="acme/hill", pull_request=pull)
+    given = {"forge": "gitlab", "delivery_key": "1", "repository_id": repository.id, "received_at": 1.0}
+    delivery = Delivery(**given, fact=fact.model_dump(mode="json"))
+    await hive.store.write(lambda tx: tx.add_delivery(delivery))
+    await hive.reconciler.sync(repository.id)
+    assert base != head and ("pull/7/head", head, "pull_request", "PENDING") in shown(hive)

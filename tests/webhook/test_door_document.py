@@ -58,8 +58,9 @@ async def test_only_what_is_open_says_that_it_is(served):
     opened = {
         path for path, methods in served["paths"].items() for one in methods.values() if one.get("security") == []
     }
-    hooks = {"/hooks/commit", "/hooks/github", "/auth/github/webhook"}
-    assert opened == {*hooks, "/health/live", "/health/ready"}
+    hooks = {"/hooks/commit", "/hooks/github", "/hooks/gitlab", "/hooks/gitea", "/auth/github/webhook"}
+    triggers = {"/hooks/trigger/{job_type}/{name}", "/hooks/trigger/{repository}/{job_type}/{name}"}
+    assert opened == {*hooks, *triggers, "/health/live", "/health/ready"}
 
 
 async def test_the_page_loads_nothing_and_names_every_operation(client, admin, served):
