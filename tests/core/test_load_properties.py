@@ -185,3 +185,28 @@ def test_no_text_makes_load_raise(dialect, pieces, data):
 @given(st.text(max_size=200))
 def test_no_unicode_makes_load_raise(dialect, text):
     assert load(text, path="f", dialect=dialect)
+
+
+OUTPUTS = """job_type: ci
+tasks:
+- task_type: a
+  script: [x]
+- task_type: b
+  needs: [a]
+  script: [x]
+  variables: {V: "<{{ O }}>", W: "{{ a.O }}"}
+  environment: {E: "{{ O }}"}
+"""
+GO_OUTPUTS = OUTPUTS.replace("{{ ", "{{.").replace("tasks:", "template: go\ntasks:", 1)
+
+
+@pytest.mark.parametrize("text", [OUTPUTS, GO_OUTPUTS], ids=["native", "go"])
+@given(TEXTS)
+def test_an_output_comes_back_as_it_was(text, value):
+    """By its name, by its task's, in templates and in the environment."""
+    job = plan(text, 0, names_for(None, built_in={}, params={})).definition
+    given_ = {"built_in": {}, "params": {}, "outputs": {"a": {"O": value}}, "outputs_tainted": True}
+    planned = attempt(text, 0, names_for(job, **given_, task=job.tasks[1]), "b")
+    found = environment(names_for(job, **given_, task=planned), planned)
+    seen = {name: fill(said, {}) for name, said in {**found.variables, **found.files}.items()}
+    assert seen["O"] == seen["E"] == value and seen["W"] == value and seen["V"] == f"<{value}>"
