@@ -21,7 +21,7 @@ def command() -> None:
     \b
     Examples:
       formicary errors set ERR_DISK_FULL --regex 'No space left on device' --hard --message 'clean the runner'
-      formicary errors set ERR_FLAKY_NET --regex 'Connection reset|503 Service' --retry 2
+      formicary errors set ERR_FLAKY_NET --regex 'Connection reset' --retry 2
       formicary errors list
     """
 

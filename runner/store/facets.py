@@ -96,7 +96,7 @@ class CallsTx(Protocol):
     def forget_call(self, name: str) -> None: ...
 
 
-class FacetsReader(ReportsReader, PluginsReader, ErrorCodesReader, CallsReader, Protocol):
+class FacetsReader(DueReader, ReportsReader, PluginsReader, ErrorCodesReader, CallsReader, Protocol):
     """All of these."""
 
 
