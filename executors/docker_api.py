@@ -23,6 +23,7 @@ CALL_SECONDS: Final = 120.0
 PULL_SECONDS: Final = 300.0
 """How long a pull may be silent."""
 CHUNK: Final = 1 << 20
+MOST_SAID: Final = 1 << 18
 
 
 class EngineAway(Exception):
@@ -143,15 +144,21 @@ class Engine:
     async def logs(self, container: str, tail: int) -> bytes:
         return await self._ask(lambda client: client.logs(container, tail=tail))
 
-    async def run_in(self, container: str, command: list[str], user: str = "") -> tuple[int, bytes]:
-        """Its exit code, and what it wrote."""
+    async def run_in(self, container: str, command: list[str]) -> tuple[int, bytes]:
+        """Its exit code, and the beginning of what it wrote. May be cancelled; the command then goes on."""
+        made = str((await self._ask(lambda client: client.exec_create(container, command)))["Id"])
+        line = Attached(await self._ask(lambda client: client.exec_start(made, socket=True)))
+        said = b""
+        try:
+            while data := await line.read():
+                said = (said + data)[:MOST_SAID]
+        finally:
+            line.close()
+        return await poll_until(partial(self._exec_code, made), 0.01, factor=1.5, at_most=0.2), said
 
-        def run(client: Any) -> tuple[int, bytes]:
-            made = client.exec_create(container, command, user=user)
-            output = client.exec_start(made["Id"])
-            return int(client.exec_inspect(made["Id"])["ExitCode"]), output
-
-        return await self._ask(run)
+    async def _exec_code(self, made: str) -> int | None:
+        code = (await self._ask(lambda client: client.exec_inspect(made)))["ExitCode"]
+        return None if code is None else int(code)
 
     async def containers(self, label: str) -> list[dict[str, Any]]:
         """Those with a label (`name`, or `name=value`), also those that have ended."""

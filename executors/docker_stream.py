@@ -28,6 +28,7 @@ class Attached:
         self._given = given  # keeps the answer that owns the connection
         self._socket: socket.socket = getattr(given, "_sock", given)
         self._socket.settimeout(0)
+        self._early = _read_with_the_head(given)
         self._head = b""
         self._left = 0
         self._quick, self._last, self._took = 0, 0.0, 0
@@ -63,6 +64,9 @@ class Attached:
                     one.close()
 
     async def _receive(self) -> bytes:
+        if self._early:
+            early, self._early = self._early, b""
+            return early
         while True:
             try:
                 return self._socket.recv(SIZE)
@@ -101,3 +105,12 @@ class Attached:
                 self._left = int.from_bytes(self._head[4:], "big")
                 self._head = b""
         return b"".join(found)
+
+
+def _read_with_the_head(given: Any) -> bytes:
+    """What came so soon that it was read together with the head of the engine's answer."""
+    try:
+        reader = given._response.raw._fp.fp
+    except AttributeError:
+        return b""
+    return bytes(reader.peek()) if hasattr(reader, "peek") else b""
