@@ -19,6 +19,7 @@ GROUPS: Final = {
     "Again, later, too long": ("retry", "job_retry", "restart_job", "pause", "sensor", "timeout"),
     "Many of one kind": ("templates", "matrix", "fan_out", "fork_join", "sub_workflow", "include"),
     "People and the outside": ("approval", "notify", "http", "reports", "commands"),
+    "Containers": ("container",),
     "Secrets": ("secret", "stored_secret"),
     "One at a time": ("concurrency", "resources"),
     "From the Go original": ("go_dialect",),

@@ -123,7 +123,7 @@ WAYS = [
 
 FORKED = {"encode", "encode_scene", "deploy_region", "package"}
 """Jobs that others fork, in the files of these."""
-ALONE = {"http"}
+ALONE = {"http", "container"}
 """Jobs that have a test of their own."""
 
 
