@@ -6,6 +6,7 @@ import pytest
 
 from formicary.runner.core import definition as model
 from formicary.runner.core.load import load
+from formicary.runner.core.loading.keys import TRIGGERS
 from formicary.runner.core.schema import TABLES
 
 PAGES = ("gitlab-ci", "github-actions", "woodpecker", "go-formicary")
@@ -33,6 +34,35 @@ def test_what_it_says_is_not_supported_is_not(root, rows, names, name):
         if ours == "not supported" and name == "go-formicary":
             assert not set(names(theirs)) & (KEYS - NOT_YET), theirs
             assert not set(names(theirs)) & model.METHODS, theirs
+
+
+#: Words of theirs that mean something else here.
+OTHERWISE = {"environment", "release"}
+
+
+@pytest.mark.parametrize("name", PAGES[:3])
+def test_what_has_come_is_not_said_to_be_missing(root, rows, names, name):
+    for theirs, ours, _ in rows(page(root, name), "theirs"):
+        if ours == "not supported":
+            assert not set(names(theirs)) & (KEYS | set(TRIGGERS.keys)) - NOT_YET - OTHERWISE, theirs
+
+
+def written(root, name):
+    """(key, text) of each `key: value` of ours in the table."""
+    marked = page(root, name).split("<!-- theirs -->")[1].split("\n\n")[0]
+    for line in marked.splitlines()[2:]:
+        for text in re.findall(r"`([a-z_]+: [^`]+)`", "|".join(line.split("|")[2:])):
+            yield text.partition(":")[0], text
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_it_writes_in_a_cell_is_right(root, name):
+    """A snippet is taken as it stands: it is loaded, as a key of a task or of the job."""
+    for key, text in written(root, name):
+        assert key in KEYS | {"except"}, text
+        ways = [f"{text}\n{beside}" for beside in ("script: [x]", "fork_job_type: b", "")]
+        found = [load(f"job_type: a\n{way}\n", path="f.yml")[0].problems for way in ways]
+        assert () in found, (text, found)
 
 
 @pytest.mark.parametrize("name", PAGES)
