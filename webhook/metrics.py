@@ -70,7 +70,7 @@ class _Now(Collector):
     def _deliveries(self) -> Iterator[Metric]:
         verdicts = self._door.verdicts
         family = CounterMetricFamily("formicary_deliveries", "Hook calls by verdict.", labels=["verdict"])
-        for verdict in ("accepted", "duplicate", "bad_signature"):
+        for verdict in ("accepted", "duplicate", "bad_signature", "limited"):
             family.add_metric([verdict], verdicts[verdict])
         yield family
         bad = verdicts["bad_signature"]

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from formicary.runner.core.errors import Conflict, RequestRefused
 from formicary.runner.core.heard import safe_headers
 from formicary.runner.core.records import TRIGGER, Delivery
+from formicary.runner.core.webhooks import RateLimit
 from formicary.runner.queen.arriving.triggered import FORM, JSON, Called, heard_of, parsed
 from formicary.webhook.forges import github, signature
 from formicary.webhook.ledger import ACCEPTED, Accepted, process, refuse, take_delivery, write_down
@@ -96,8 +97,17 @@ async def _take(door: Door, called: Called, headers: Mapping[str, str], body: by
             raise HTTPException(422, f"The call does not fit the trigger: {wrong}.")
         return answer
     if called.trigger.rate_limit is not None:
-        door.rates.take((called.definition.id, called.trigger.name), called.trigger.rate_limit)
+        _within_rate(door, called.definition.id, called.trigger.name, called.trigger.rate_limit)
     return await take_delivery(door, delivery)
+
+
+def _within_rate(door: Door, definition_id: int, name: str, limit: RateLimit) -> None:
+    """Raises 429 with Retry-After."""
+    try:
+        door.rates.take((definition_id, name), limit)
+    except HTTPException:
+        door.verdicts["limited"] += 1
+        raise
 
 
 def _delivery(door: Door, called: Called, headers: Mapping[str, str], body: bytes) -> Delivery:

@@ -131,6 +131,7 @@ class Queen:
             await self._recover()
             self.clockwork.look()
             self.followers.look()
+            self.triggered.look()
             group.start_soon(self._dispatcher.run, name="dispatcher")
             group.start_soon(self._timers.run, name="timers")
             self._running = True
@@ -165,6 +166,7 @@ class Queen:
         definitions = list(definitions)
         self.clockwork.look(definitions)
         self.followers.look(definitions)
+        self.triggered.look(definitions)
         for definition in definitions:
             self._board.places.switch(definition)
             found = self._version(definition.version_id) if definition.version_id else None

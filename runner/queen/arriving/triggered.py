@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -78,16 +79,29 @@ class Triggered:
         self._created = created
         self._told = told
         self._changes = changes
+        self._named: defaultdict[str, set[int]] = defaultdict(set)
+        """Job → its definitions that have such triggers: whoever calls what is not there costs next to nothing."""
 
     # Whose call it is
+
+    def look(self, definitions: Iterable[Definition] | None = None) -> None:
+        """Know which of these definitions (default: all) can be called; call it when one has changed."""
+        for definition in self._store.read().definitions() if definitions is None else definitions:
+            version = self._version(definition.version_id) if definition.version_id is not None else None
+            job = version[1] if version else None
+            if job is not None and job.triggers.webhook:
+                self._named[definition.job_type].add(definition.id)
+            elif definition.job_type in self._named:
+                self._named[definition.job_type].discard(definition.id)
 
     def called(self, job_type: str, name: str, repository: str = "") -> list[Called]:
         """The triggers of this name of registered jobs of this name: of one repository (its name or number) if one is
         named, else of all."""
         reader = self._store.read()
         found: list[Called] = []
-        for definition in reader.definitions():
-            if definition.job_type != job_type or definition.repository_id is None:
+        for definition_id in sorted(self._named.get(job_type, ())):
+            definition = reader.definition(definition_id)
+            if definition is None or definition.repository_id is None:
                 continue
             place = reader.repository(definition.repository_id)
             if place is not None and repository in ("", place.name, str(place.id)):
