@@ -274,3 +274,12 @@ def test_an_offer_that_comes_back_too_late_is_not_made_again():
     run.finish(A, 3)
     assert run.send(OfferReturned("7-2", 2)) == (Ended(7, State.FAILED),)
     assert run.states == "build=FAILED test=SKIPPED"
+
+
+def test_what_ends_with_another_stands_in_the_way_too():
+    """Two of its needs end in one event, the failed one looked at last: it is skipped all the same."""
+    left_out = "Its `when` is for somebody else."
+    first = task("a", fail="b")
+    run = Run(first, task("b", unwanted=left_out), task("c", needs=("a",)), task("d", needs=("b", "c")))
+    run.finish("a", 1)
+    assert run.reason("d") == "Skipped because task `a` failed." and run.started == ["a"]

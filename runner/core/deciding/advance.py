@@ -117,10 +117,14 @@ def examine(course: Course, name: str, after: str = "") -> None:
     elif node.choosers:
         if course.all_ended_of(node.choosers, f"{name} chosen"):
             _skip(course, run, node, NOT_CHOSEN)
-    elif because := _blocker(course, node, (after,) if after else node.needs):
-        _skip(course, run, node, f"Skipped because task `{because}` failed.", because)
-    elif course.all_ended_of(node.needs, name):
-        launch(course, run, node)
+    else:
+        because, done = _blocker(course, node, (after,) if after else node.needs), False
+        if not because and (done := course.all_ended_of(node.needs, name)) and after:
+            because = _blocker(course, node, node.needs)  # others may have ended with it, and are followed later
+        if because:
+            _skip(course, run, node, f"Skipped because task `{because}` failed.", because)
+        elif done:
+            launch(course, run, node)
 
 
 def launch(course: Course, run: TaskRun, node: Node) -> None:
