@@ -11,6 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,8 @@ from formicary.runner.store import Store
 
 log = logging.getLogger("formicary")
 
+REMEMBERED: Final = 10_000
+"""Repositories of which it is remembered which entry of formicary.toml speaks of them."""
 _OPENSSH: Final = b"openssh-key-v1\0"
 _OLD_AND_LOCKED: Final = re.compile(rb"^(Proc-Type:.*|-----BEGIN )ENCRYPTED", re.M)
 
@@ -36,10 +39,15 @@ def nothing_stored(_repository_id: int, _name: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=REMEMBERED)
+def _identity(url: str) -> object:
+    return parse(url).identity
+
+
 def said_of(settings: Settings, repository: Repository) -> RepositorySettings | None:
     """What the operator says of this one: by its address, or by the name that he gave it."""
     for one in settings.repo:
-        if repository.url and one.url and parse(one.url).identity == parse(repository.url).identity:
+        if repository.url and one.url and _identity(one.url) == _identity(repository.url):
             return one
     named = [one for one in settings.repo if one.name and one.name == repository.name]
     return next((one for one in named if bool(one.url) == bool(repository.url)), None)
@@ -110,8 +118,12 @@ def hook_secret_of(
     one that nobody knows."""
     variables = os.environ if environment is None else environment
 
+    @lru_cache(maxsize=REMEMBERED)
+    def said_at(url: str, name: str) -> RepositorySettings | None:
+        return said_of(settings, Repository(id=0, name=name, path="", url=url))
+
     def secret(repository: Repository) -> bytes | None:
-        said = said_of(settings, repository)
+        said = said_at(repository.url, repository.name)
         try:
             found = _said(said, "webhook_secret", variables, repository) if said else ""
             return (found or stored(repository.id, "webhook_secret") or "").encode() or None

@@ -17,6 +17,9 @@ from formicary.webhook.caller import TOKEN, digest_of, is_token, new_token
 
 ADMIN_TOKEN: Final = "admin.token"
 SERVER_JSON: Final = "server.json"
+_SECRET: Final = ".secret"
+_TICK_NS: Final = 1_000_000_000
+"""A file that was changed less than this ago may be changed once more without another time."""
 
 
 async def first_start(data: Path, store: Store) -> None:
@@ -88,8 +91,37 @@ def known_hook_secret(data: Path, repository: Repository) -> bytes | None:
     return _read(_secret_path(data, repository)).encode() or None
 
 
+class HookSecrets:
+    """The secrets of all local hooks. A file is read again when it has changed."""
+
+    def __init__(self, data: Path) -> None:
+        self._folder = data / "hooks"
+        self._known: dict[str, tuple[tuple[int, int, int], bytes]] = {}
+
+    def all(self) -> dict[int, bytes]:
+        """By the numbers of their repositories."""
+        try:
+            with os.scandir(self._folder) as entries:
+                names = {entry.name: entry for entry in entries if entry.name.endswith(_SECRET)}
+        except FileNotFoundError:
+            return {}
+        self._known = {name: known for name, known in self._known.items() if name in names}
+        found = {name.removesuffix(_SECRET): self._secret(entry) for name, entry in names.items()}
+        return {int(number): secret for number, secret in found.items() if secret and number.isdecimal()}
+
+    def _secret(self, entry: os.DirEntry[str]) -> bytes:
+        stat, known = entry.stat(), self._known.get(entry.name)
+        shape = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if known is not None and known[0] == shape:
+            return known[1]
+        secret = _read(Path(entry.path)).encode()
+        if time.time_ns() - stat.st_mtime_ns > _TICK_NS:
+            self._known[entry.name] = shape, secret
+        return secret
+
+
 def _secret_path(data: Path, repository: Repository) -> Path:
-    return data / "hooks" / f"{repository.id}.secret"
+    return data / "hooks" / f"{repository.id}{_SECRET}"
 
 
 def _read(path: Path) -> str:

@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from formicary.runner.core.records import Fact, Repository
-from formicary.webhook.datafolder import known_hook_secret
 from formicary.webhook.forges import commit, gitea, github, gitlab, signature
 from formicary.webhook.ledger import Accepted, Came, delivery_key, named, refuse, take
 from formicary.webhook.operations import Call, Operation
@@ -30,8 +29,7 @@ _DEFAULT: Final = 0
 async def on_commit(call: Call) -> Response:
     door, body = call.door, await call.request.body()
     repositories = {repository.id: repository for repository in door.store.read().repositories()}
-    known = {id_: known_hook_secret(door.data, repository) for id_, repository in repositories.items()}
-    secrets = {id_: secret for id_, secret in known.items() if secret}
+    secrets = {id_: secret for id_, secret in door.hook_secrets.all().items() if id_ in repositories}
     signers = await _signers(_by_commit, secrets, body, call.request.headers, door.clock())
     if not signers:
         refuse(door, "The signature fits no watched repository. Run `formicary hook install` there again.")

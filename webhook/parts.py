@@ -25,6 +25,7 @@ from formicary.runner.queen.people.audit import Also, nothing_else
 from formicary.runner.queen.secrets import Secrets
 from formicary.runner.store import Store
 from formicary.webhook.codes import LoginCodes
+from formicary.webhook.datafolder import HookSecrets
 from formicary.webhook.rates import Submits, TriggerRates
 from formicary.webhook.rawlog import RawLogs
 
@@ -156,11 +157,13 @@ class Door:
     rates: TriggerRates = field(default_factory=TriggerRates)
     codes: LoginCodes = field(default_factory=LoginCodes)
     raw_logs: RawLogs = field(init=False)
+    hook_secrets: HookSecrets = field(init=False)
     #: how many deliveries ended with each verdict since the start
     verdicts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.raw_logs = RawLogs(self.queen.logs)
+        self.hook_secrets = HookSecrets(self.data)
 
     def login_link(self) -> str:
         """A link that logs its first user in as admin; it works once, for ten minutes."""

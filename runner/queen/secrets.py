@@ -51,6 +51,9 @@ class Secrets:
     def _forget(self) -> None:
         self._scopes: dict[_JobKey, Mapping[str, tuple[Secret, ...]]] = {}
         self._maskers: dict[str, Masker] = {}
+        self._numbers: dict[tuple[int, str], int] = {}
+        self._credentials: dict[int, str] = {}
+        """Those that were opened, by number, so that a hook call reads none of them."""
 
     # Who sees what
 
@@ -140,12 +143,23 @@ class Secrets:
 
     def credential(self, repository_id: int, name: str) -> str | None:
         """One of CREDENTIALS of a repository, as it is stored. Raises SetupError where it does not open."""
+        numbers, opened = self._numbers, self._credentials  # a change that comes now puts others in their place
+        if not numbers:
+            numbers.update(self._numbered())
+        number = numbers.get((repository_id, name), 0)
+        if number and number not in opened:
+            opened[number] = self.value(number)
+        return opened.get(number)
+
+    def _numbered(self) -> dict[tuple[int, str], int]:
+        """The credentials' numbers, by their repositories' numbers and their names."""
         reader = self._store.read()
-        repository = reader.repository(repository_id)
-        for secret in reader.secrets(repository.organization_id) if repository else ():
-            if (secret.kind, secret.repository_id, secret.name) == (SecretKind.CREDENTIAL, repository_id, name):
-                return self.value(secret.id)
-        return None
+        found = {(0, ""): 0}  # so that it is not empty where there are none
+        for organization_id in {one.organization_id for one in reader.repositories()}:
+            for secret in reader.secrets(organization_id):
+                if secret.kind is SecretKind.CREDENTIAL and secret.repository_id is not None:
+                    found[secret.repository_id, secret.name] = secret.id
+        return found
 
     def mask(self, text: str, organization_id: str = DEFAULT_ORGANIZATION) -> str:
         """The text without any secret of the organization, and without our own tokens (T8). Any thread may call it."""

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from formicary.cli import credentials
 from formicary.cli.credentials import credential_of, credentials_of, hook_secret_of
 from formicary.cli.masterkey import MasterKey
 from formicary.cli.settings import read_settings
@@ -76,15 +77,30 @@ async def test_hooks_of_a_repository_whose_secret_cannot_be_had_are_refused_alon
     assert len(hook_secret_of(settings_of(tmp_path, said), {}, lost.credential)(repository)) == 32
 
 
+def test_which_entry_speaks_of_a_repository_is_found_once(tmp_path, monkeypatch):
+    """Each hook call asks it of every repository; what the entry says is read anew all the same."""
+    asked, finding = [], credentials.said_of
+    monkeypatch.setattr(credentials, "said_of", lambda *about: asked.append(about) or finding(*about))
+    said = [{"url": f"https://host.example/{n}.git", "webhook_secret_env": f"W{n}"} for n in range(3)]
+    variables = {"W0": "zero", "W1": "one", "W2": "two"}
+    secret = hook_secret_of(settings_of(tmp_path, *said), variables)
+    repositories = [Repository(id=n + 1, name=f"r{n}", path="/m", url=one["url"]) for n, one in enumerate(said)]
+    for _ in range(3):
+        assert [secret(one) for one in repositories] == [b"zero", b"one", b"two"]
+    assert len(asked) == 3
+    variables["W1"] = "changed"
+    assert secret(repositories[1]) == b"changed"
+
+
 async def test_a_stored_key_reaches_ssh_without_a_disk(tmp_path, kept):
     """At rest it is sealed; ssh reads it from the server's memory."""
     repository, _, secrets, put = kept
     file = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file], check=True)
     await put("deploy_key", file.read_text())
-    credentials = credentials_of(settings_of(tmp_path), stored=secrets.credential)
-    path = credentials(repository).deploy_key
-    assert path == credentials(repository).deploy_key and str(path).startswith(f"/proc/{os.getpid()}/fd/")
+    found = credentials_of(settings_of(tmp_path), stored=secrets.credential)
+    path = found(repository).deploy_key
+    assert path == found(repository).deploy_key and str(path).startswith(f"/proc/{os.getpid()}/fd/")
     shown = subprocess.run(["ssh-keygen", "-y", "-f", path], check=True, capture_output=True, text=True)
     assert shown.stdout.split()[:2] == file.with_suffix(".pub").read_text().split()[:2]
     body = file.read_text().splitlines()[2].encode()

@@ -300,6 +300,25 @@ async def test_texts_on_their_way_out_are_masked(world):
     assert world.queen.secrets.values_of(request, ["Token", "Gone"]) == {"Token": "t0ken-value"}
 
 
+async def test_credentials_are_read_once_until_something_changes(world, repo, monkeypatch):
+    """Every hook call asks for those of every repository."""
+    read = []
+    looked = SqliteReader.secrets
+    monkeypatch.setattr(SqliteReader, "secrets", lambda self, *keys: read.append(keys) or looked(self, *keys))
+    credential = {"kind": SecretKind.CREDENTIAL, "repository_id": world.repository.id}
+    await world.put("webhook_secret", "first", **credential)
+    read.clear()
+    secrets = world.queen.secrets
+    for _ in range(3):
+        assert secrets.credential(world.repository.id, "webhook_secret") == "first"
+        assert [secrets.credential(number, "webhook_secret") for number in range(100, 200)] == [None] * 100
+    assert len(read) == 1
+    stored = await world.put("webhook_secret", "second", **credential)
+    assert secrets.credential(world.repository.id, "webhook_secret") == "second"
+    await secrets.delete(stored)
+    assert secrets.credential(world.repository.id, "webhook_secret") is None
+
+
 async def test_a_secret_parameter_replaces_a_secret_and_is_masked_too(world, repo):
     await world.put("Token", "stored-value")
     text = "job_type: ci\nparams: {Token: {secret: true}}\nscript: 'x $Token'\n"

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import os
 
 import pytest
 
 from formicary.runner.core.records import Delivery
+from formicary.webhook import datafolder
 from formicary.webhook.datafolder import hook_secret, known_hook_secret
 from formicary.webhook.forges.commit import means
 from formicary.webhook.forges.signature import sign, signers
@@ -170,6 +172,28 @@ async def test_a_hook_secret_is_made_once_and_for_nobody_else(data, repository):
     path = data / "hooks" / f"{repository.id}.secret"
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_hook_secret_is_read_again_when_its_file_has_changed(data, repository, other_repository, monkeypatch):
+    """Also one that somebody has changed by hand, without another file."""
+    read, reading = [], datafolder._read
+    monkeypatch.setattr(datafolder, "_read", lambda path: read.append(path.name) or reading(path))
+    known = datafolder.HookSecrets(data)
+    assert known.all() == {}
+    first, other = hook_secret(data, repository), hook_secret(data, other_repository)
+    path = data / "hooks" / f"{repository.id}.secret"
+    (data / "hooks" / ".odd").write_text("x")
+    for one in (path, path.with_name(f"{other_repository.id}.secret")):
+        os.utime(one, (1_700_000_000, 1_700_000_000))
+    read.clear()
+    for _ in range(3):
+        assert known.all() == {repository.id: first, other_repository.id: other}
+    assert len(read) == 2, "once each"
+    for text in ("another", "evil!!!"):  # as long, and within one tick of the clock
+        path.write_text(text)
+        assert known.all()[repository.id] == text.encode()
+    path.unlink()
+    assert known.all() == {other_repository.id: other}
 
 
 def test_every_secret_is_tried():
