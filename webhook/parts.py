@@ -31,7 +31,8 @@ from formicary.webhook.rawlog import RawLogs
 
 
 class AntStatus(Protocol):
-    """An ant as the queen sees it now; `state` is JOINED or DRAINING, `running` task execution ids."""
+    """An ant as the queen sees it now; `state` is JOINED or DRAINING, `running` task execution ids, `without` the
+    methods that it cannot run now, and why."""
 
     @property
     def ant_id(self) -> str: ...
@@ -39,6 +40,8 @@ class AntStatus(Protocol):
     def tags(self) -> Collection[str]: ...
     @property
     def methods(self) -> Collection[str]: ...
+    @property
+    def without(self) -> Mapping[str, str]: ...
     @property
     def platform(self) -> str: ...
     @property

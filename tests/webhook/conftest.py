@@ -44,6 +44,7 @@ class FakeAnt:
     free: int = 3
     state: str = "JOINED"
     running: tuple = ("1-1",)
+    without: dict = field(default_factory=lambda: {"DOCKER": "no container engine answers"})
 
 
 @dataclass

@@ -132,6 +132,7 @@ async def test_ants_are_listed(client, admin):
         "ant_id": "ant-1",
         "tags": ["linux"],
         "methods": ["SHELL"],
+        "without": {"DOCKER": "no container engine answers"},
         "platform": "linux",
         "hands": 4,
         "free": 3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from formicary.webhook.api import shared
@@ -14,6 +15,7 @@ class AntView(shared.View):
     ant_id: str
     tags: tuple[str, ...]
     methods: tuple[str, ...]
+    without: Mapping[str, str]
     platform: str
     hands: int
     free: int
@@ -26,6 +28,7 @@ def view(ant: AntStatus) -> AntView:
         ant_id=ant.ant_id,
         tags=tuple(sorted(ant.tags)),
         methods=tuple(sorted(ant.methods)),
+        without=dict(sorted(ant.without.items())),
         platform=ant.platform,
         hands=ant.hands,
         free=ant.free,
