@@ -200,7 +200,8 @@ async def _run(house: House, local: Local) -> JobRequest:
                 if request.state in TERMINAL:
                     group.cancel_scope.cancel()
                     break
-                asking.look(request)
+                for one in (request, *watcher.forked()):
+                    asking.look(one)
                 waits = request.state is State.PENDING and not told
                 with anyio.move_on_after(PATIENCE if waits else None) as scope:
                     await news.next()
