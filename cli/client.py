@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import click
 import httpx
 
+from formicary.cli.clear import in_the_clear
 from formicary.cli.hooksend import pinned
 from formicary.cli.settings import read_settings
 from formicary.runner.core.errors import Conflict, NotFound, SetupError, UserError, WorldError
@@ -226,6 +227,8 @@ def connected(function: Callable[Concatenate[Api, P], T]) -> Callable[P, T]:
     @functools.wraps(function)
     def call(*args: Any, server: str | None, data: Path | None, **kwargs: Any) -> T:
         api = Api(find(server, data))
+        if in_the_clear(api.connection.url):
+            click.echo(f"warning: {api.connection.url} is not HTTPS; your token can be read on its way", err=True)
         try:
             return function(api, *args, **kwargs)
         finally:

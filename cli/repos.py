@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from formicary.cli import complete
+from formicary.cli.clear import in_the_clear
 from formicary.cli.client import Api, Json, connected
 from formicary.cli.format import age, as_json, harmless, one_line, progress, state, table
 from formicary.runner.core.errors import NotFound, WorldError
@@ -71,6 +72,8 @@ def command(
 
 def _add(api: Api, address: str, name: str, branch: str, json_wanted: bool) -> None:
     place = {"url": address} if is_address(address) else {"path": str(Path(address).expanduser().absolute())}
+    if in_the_clear(address):
+        click.echo(f"warning: {address} is not HTTPS; a token that you give it can be read on its way", err=True)
     said = {"name": name, "branch": branch}
     made = api.post(PATH, place | {key: value for key, value in said.items() if value})
     try:

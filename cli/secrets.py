@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import click
 
-from formicary.cli.client import LOOPBACK, Api, Json, connected
+from formicary.cli.clear import in_the_clear
+from formicary.cli.client import Api, Json, connected
 from formicary.cli.format import age, as_json, one_line, table
 from formicary.runner.core.errors import NotFound, SetupError, UserError
 from formicary.runner.core.secrets.sight import EVENTS
@@ -104,8 +104,7 @@ def _kind(credential: bool) -> str:
 
 
 def _heard_by_nobody(api: Api) -> None:
-    parts = urlsplit(api.connection.url)
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+    if in_the_clear(api.connection.url):
         click.echo(f"warning: {api.connection.url} is not HTTPS; the value can be read on its way", err=True)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
 
+from formicary.cli.clear import in_the_clear
+from formicary.cli.credentials import Stored, credential_of
 from formicary.cli.house import House
 from formicary.cli.repository import RepositorySettings
 from formicary.cli.settings import Settings
@@ -39,6 +42,24 @@ async def watch_all(house: House, settings: Settings, say: Any) -> None:
     for repository in house.store.read().repositories():
         if repository.id not in named:  # named at an earlier start
             say(_found(house, repository))
+    credential = credential_of(settings, house.store, house.queen.secrets.credential)
+    for sentence in tokens_in_the_clear(house.store.read().repositories(), credential):
+        say(f"  warning   {sentence}")
+
+
+def tokens_in_the_clear(repositories: list[Repository], credential: Stored) -> Iterator[str]:
+    """What to say of those whose token goes over plain HTTP."""
+    for one in repositories:
+        place = next((url for url in (one.url, one.api_url) if in_the_clear(url)), "")
+        if place and _has_token(one, credential):
+            yield f"the token of {one.name} can be read on its way to {place}; use its https address"
+
+
+def _has_token(repository: Repository, credential: Stored) -> bool:
+    try:
+        return bool(credential(repository.id, "token"))
+    except SetupError:  # there is one, which is not at hand now
+        return True
 
 
 def _wanted(house: House, settings: Settings, one: RepositorySettings) -> Repository:

@@ -95,6 +95,14 @@ def test_a_wrong_token_then_the_right_one(serve, repo, http_site, toml, tmp_path
     assert state(server)["state"] == "ok"
 
 
+def test_a_token_over_plain_http_is_said_at_the_start(serve, toml, tmp_path):
+    toml(url="http://git.invalid/app.git", token_env="HILL_TOKEN")
+    server = serve(tmp_path, HILL_TOKEN=TOKEN)
+    server.stop()
+    assert "warning   the token of app can be read on its way to http://git.invalid/app.git" in server.said()
+    assert TOKEN not in server.said()
+
+
 def test_the_server_goes_down_and_comes_back(serve, repo, http_site, tmp_path):
     """Unavailable, said; what was pushed meanwhile runs when it is back (D5). Other repositories go on."""
     repo.commit({".formicary/ci.yml": CI, "a": "1"})
