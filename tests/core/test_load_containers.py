@@ -223,6 +223,10 @@ def test_what_kubernetes_alone_has_is_read():
             "`In` needs values",
         ),
         ("volumes: {pvc: [{name: a, mount_path: /a}]}\nmethod: DOCKER", "Kubernetes' own"),
+        ("network_mode: a b", "is not a network"),
+        ("service_account: A", "is not an account"),
+        ("helper: {memory_limit: 1Gi}", "This helper has no image"),
+        (f"services: [{', '.join(f's{n}' for n in range(33))}]", "There are 33 services"),
     ],
 )
 def test_what_is_wrong_with_places_is_told(lines, words):

@@ -29,6 +29,8 @@ from formicary.runner.core.loading.words import Word, each, has, place, wrong
 _INSTEAD: Final = "write it into the file; where outsiders have a hand in it, it may be a plain word only"
 _CONTROLS: Final = r"\x00-\x20\x7f-\xa0"
 PULL_POLICIES: Final = ("always", "if-not-present", "never")
+MOST_SERVICES: Final = 32
+"""Of one task."""
 PROTOCOLS: Final = ("TCP", "UDP", "SCTP")
 image = Word(
     re.compile(rf"(?!-)[^{_CONTROLS}]{{1,512}}"), "an image", "write it as `registry.example/team/app:1.0`", secret=True
@@ -42,6 +44,10 @@ host = Word(
 device = Word(
     re.compile(r"/[^:\s]+(?::/[^:\s]+)?(?::[rwm]{1,3})?"), "a device", "write `/dev/kvm`, or `/dev/a:/dev/b:rw`"
 )
+network = Word(
+    re.compile(r"(?:container:)?[A-Za-z0-9][A-Za-z0-9_.-]{0,127}|"), "a network", "write `none`, `bridge` or its name"
+)
+queue = Word(re.compile(rf"[^{_CONTROLS}]{{1,255}}|"), "the name of a queue", "write it without spaces")
 bind = Word(
     re.compile(r"/[^:\x00-\x1f]+:/[^:\x00-\x1f]+(?::r[ow])?|"), "a folder of the host", "write `/of/the/host:/inside`"
 )
@@ -90,6 +96,8 @@ def _command(reader: Reader, node: Node) -> tuple[str, ...]:
 
 def services(reader: Reader, node: Node) -> tuple[Service, ...]:
     found = each(reader, node, service)
+    if len(found) > MOST_SERVICES:
+        reader.fail(node, f"There are {len(found)} services here", f"use at most {MOST_SERVICES}")
     seen: set[str] = set()
     for one in found:
         for name in dict.fromkeys(filter(None, (one.name, one.alias))):
@@ -191,12 +199,12 @@ _OF_CONTAINERS: Final[Mapping[str, Key]] = {
     "helper": Key(container, "container", late=True),
     "privileged": Key(Reader.boolean, "flag", late=True, code=True, instead=_INSTEAD),
     "host_network": Key(Reader.boolean, "flag", late=True, code=True, instead=_INSTEAD),
-    "network_mode": Key(Reader.string, "text", late=True, code=True, instead=_INSTEAD),
+    "network_mode": Key(network, "text", late=True, code=True, instead=_INSTEAD),
     "volumes": Key(VOLUMES.read, "volumes", late=True, code=True, instead=VOLUMES.instead),
     **placing.KEYS,
 }
 _OF_MESSAGES: Final[Mapping[str, Key]] = {
-    name: Key(Reader.string, "text", late=True, code=True, instead=_INSTEAD)
+    name: Key(queue, "text", late=True, code=True, instead=_INSTEAD)
     for name in ("messaging_request_queue", "messaging_reply_queue")
 }
 #: Keys of a task alone.
@@ -226,6 +234,9 @@ def containing(reader: Reader, node: Node, fields: dict[str, Any], written: Mapp
     if box is None or ("image" not in box.model_fields_set):
         told = f"A task of the method {method} needs an image" if method != CONTAINER else "This container has no image"
         reader.question(place(node, "container" if box else "method"), told, "write `container: {image: alpine}`")
+    helper: Container | None = fields.get("helper")
+    if helper is not None and "image" not in helper.model_fields_set:
+        reader.question(place(node, "helper"), "This helper has no image", "write `helper: {image: …}`")
     if method == DOCKER:
         _meaningless(reader, node, (key for key in placing.KEYS if key in written), "Docker places no pods")
         if _needs_cluster(fields):

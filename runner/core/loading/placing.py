@@ -25,6 +25,7 @@ _LABEL: Final = re.compile(
 _VALUE: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 _TOLERATION: Final = re.compile(rf"(?:{_LABEL.pattern})(?:={_VALUE.pattern})?|")
 _ANYTHING: Final = re.compile(r".*", re.DOTALL)
+account = Word(re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|"), "an account", "write a-z, 0-9, `-` and `.`")
 label = Word(_LABEL, "the name of a label", "write letters, digits, `-`, `_`, `.`, and perhaps `a.host/` before it")
 
 
@@ -141,5 +142,5 @@ KEYS: Final[Mapping[str, Key]] = {
     "affinity": Key(affinity, "affinity", late=True, code=True, instead=_INSTEAD),
     "pod_labels": Key(Labels("pod_labels"), "labels", late=True, code=True, instead=_INSTEAD),
     "pod_annotations": Key(Labels("pod_annotations", values=_ANYTHING), "labels", late=True),
-    "service_account": Key(Reader.string, "text", late=True, code=True, instead=_INSTEAD),
+    "service_account": Key(account, "text", late=True, code=True, instead=_INSTEAD),
 }
