@@ -52,7 +52,7 @@ def keep(
     warn: Warn,
 ) -> Iterator[ArtifactRef]:
     """Store what each path finds, for good: a result will refer to it. Raises TooLarge, Outside, OSError."""
-    for path in paths:
+    for number, path in enumerate(paths, 1):
         chosen = select(below, folder, path, exclude)
         if not chosen.found:
             warn(f"artifacts: {path!r} matches nothing.")
@@ -60,10 +60,10 @@ def keep(
         _say_left_out(chosen, path, warn)
         check(chosen.found, limits, f"artifacts: {path!r}")
         if chosen.single_file and _is_text(chosen.direct[0].path):
-            yield _keep_file(below, chosen.direct[0], objects)
+            ref = _keep_file(below, chosen.direct[0], objects)
         else:
-            digest = objects.put(pack.stream(below, chosen.found), durable=True)
-            yield _ref(chosen.name, "tar", digest)
+            ref = _ref(chosen.name, "tar", objects.put(pack.stream(below, chosen.found), durable=True))
+        yield ref.model_copy(update={"number": number})
 
 
 def _is_text(path: str) -> bool:

@@ -227,8 +227,6 @@ JOB_KEYS_NOT_YET: Final = frozenset(
 )
 TASK_KEYS_NOT_YET: Final = frozenset(
     [
-        "report_stdout",
-        "artifact_ids",
     ]
 )
 CHECKOUT_KEYS_NOT_YET: Final = frozenset({"submodules", "lfs", "ref"})
@@ -300,6 +298,8 @@ class TaskDefinition(Contained):
     artifacts: Artifacts = Artifacts()
     cache: tuple[Cache, ...] = ()
     reports: ReportFiles = ReportFiles()
+    report_stdout: bool = False
+    artifact_ids: tuple[str, ...] = ()
     webhook: Hook | None = None
     notify: tuple[Notify, ...] = ()
     resources: Resource | None = None

@@ -27,11 +27,9 @@ class Part(BaseModel):
 
 
 class ArtifactRef(Part):
-    """An artifact of a finished attempt; `digest` is the sha256 of its bytes, `kind` file or tar.
-
-    `executable`: a single file keeps that permission, as a tar does for each of its files. `folder`: where it is put in
-    place, of a forked job among others.
-    """
+    """An artifact of a finished attempt; `digest` is the sha256 of its bytes, `kind` file or tar; `number`: of which
+    of the task's paths, from 1. `executable`: a single file keeps that permission, as a tar does for each of its files.
+    `folder`: where it is put in place, of a forked job among others."""
 
     name: str
     kind: str = "file"
@@ -39,6 +37,7 @@ class ArtifactRef(Part):
     size: int = 0
     executable: bool = False
     folder: str = ""
+    number: int = 0
 
 
 class Held(Part):

@@ -15,6 +15,8 @@ from typing import Final
 MOST_SUBJECT: Final = 150
 MOST_EXCERPT: Final = 2048
 """Bytes of the log that are shown."""
+MOST_REPORT: Final = 8192
+"""Bytes of what a task wrote that are shown where that is the message (`report_stdout`)."""
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~])")
 _MENTION: Final = re.compile(r"@(?=everyone|here|channel|all)|(?<=<)[!@#](?=\w)", re.I)
 _NOTHING: Final = "\u200b"

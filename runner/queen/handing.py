@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from formicary.runner.core.containing import risks
-from formicary.runner.core.errors import DefinitionError, SetupError
-from formicary.runner.core.execution import AntLost, Claimed, Execution, Finished, OfferReturned
+from formicary.runner.core.errors import ERR_ARTIFACT, DefinitionError, SetupError
+from formicary.runner.core.execution import AntLost, Claimed, Execution, Finished, OfferReturned, Result
 from formicary.runner.core.records import DEFAULT_ORGANIZATION, Lease
 from formicary.runner.queen.board import Claim, Live, Worker
+from formicary.runner.queen.choosing import NotThere, chosen
 from formicary.runner.queen.engine import Engine, definition_result
 from formicary.runner.queen.orders import make_order
 
@@ -61,10 +62,15 @@ class Handing:
                 url=self.url,
                 secrets=self.engine.secrets,
             )
+            if order.task.artifact_ids:
+                more = chosen(self.engine.store.read(), live.request, order.task.artifact_ids)
+                order = order.model_copy(update={"inputs": (*order.inputs, *more)})
             if risks(order.task) and order.repository_id is not None:
                 order = order.model_copy(update={"repository": self._name(order.repository_id)})
-        except DefinitionError as error:
-            self.engine.post(execution.id, Finished(attempt.id, attempt.fence, definition_result(error)))
+        except (DefinitionError, NotThere) as error:
+            plain = Result(error_code=ERR_ARTIFACT, error_message=str(error))
+            result = definition_result(error) if isinstance(error, DefinitionError) else plain
+            self.engine.post(execution.id, Finished(attempt.id, attempt.fence, result))
             worker.claims.appendleft(claim)
             return
         except Exception as error:

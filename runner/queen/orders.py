@@ -25,6 +25,7 @@ from formicary.runner.core.records import JobRequest, Version
 from formicary.runner.core.secrets.sight import NOTHING, Sight
 from formicary.runner.queen.arriving.wanted import passed_by
 from formicary.runner.queen.board import Live
+from formicary.runner.queen.choosing import artifact_urls
 from formicary.runner.queen.places import variable
 from formicary.runner.queen.results import NO_RESULTS, Results, inputs_of, results_of
 from formicary.runner.queen.secrets import Secrets
@@ -200,6 +201,7 @@ def names_of(
         live.secrets,
         {
             **held,
+            **artifact_urls(execution, url),
             **built_in(live.request, now, url=url, started_at=execution.started_at, retry=execution.job_retry),
             **own,
         },

@@ -25,7 +25,7 @@ from formicary.runner.queen.keeping.logs import Logs
 from formicary.runner.queen.keeping.tail import tail
 from formicary.runner.store import Reader, Store
 from formicary.runner.telling.escalation import overdue_notice
-from formicary.runner.telling.excerpt import excerpt
+from formicary.runner.telling.excerpt import excerpt, report
 from formicary.runner.telling.notices import before_this
 from formicary.runner.telling.outward import Outward
 
@@ -60,6 +60,15 @@ class Ended:
         if self.task:
             return [run for run in failed if self.task in (run.name, run.matrix_of)]
         return [run for run in failed if not self._forgiven(run)]
+
+    @property
+    def reporting(self) -> list[TaskRun]:
+        """The tasks with `report_stdout` that have completed, if the whole has; of a matrix its combinations."""
+        if self.job is None or self.execution is None or self.state is not State.COMPLETED:
+            return []
+        wanted = {task.task_type for task in self.job.tasks if task.report_stdout and self.task in ("", task.task_type)}
+        runs = [run for run in self.execution.tasks.values() if run.combinations is None]
+        return [run for run in runs if run.state is State.COMPLETED and {run.name, run.matrix_of} & wanted]
 
     def _forgiven(self, run: TaskRun) -> bool:
         if self.job is None or run.last is None:
@@ -103,7 +112,7 @@ class Composer:
             plan.definition if plan else None,
         )
         bad = ended.state is State.FAILED
-        shown = self._excerpt(ended) if bad else ("", "")
+        shown = self._excerpt(ended) if bad else self._report(ended)
         more = list(self._since(reader, ended)) if bad else []
         good = {State.COMPLETED: True, State.FAILED: False}.get(ended.state)
         return Notice(
@@ -130,6 +139,19 @@ class Composer:
                     continue
                 if lines:
                     return f"Log of {run.name}", lines
+        return "", ""
+
+    def _report(self, ended: Ended) -> tuple[str, str]:
+        """What the task wrote whose `report_stdout` says that people want to read it, once it has completed."""
+        for run in ended.reporting:
+            if run.last is not None:
+                try:
+                    lines = report(tail(self.logs, run.last.id))
+                except (OSError, FormicaryError) as error:
+                    log.warning("what %s wrote cannot be shown in a message: %s", run.last.id, error)
+                    continue
+                if lines:
+                    return f"Output of {run.name}", lines
         return "", ""
 
     def _since(self, reader: Reader, ended: Ended) -> Iterator[tuple[str, list[str]]]:

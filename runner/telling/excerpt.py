@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from formicary.runner.publish.notice import MOST_EXCERPT
+from formicary.runner.publish.notice import MOST_EXCERPT, MOST_REPORT
 from formicary.runner.queen.keeping.tail import plain
 
 LAST: Final = 20
@@ -36,6 +36,13 @@ def excerpt(written: str, most: int = MOST_EXCERPT) -> str:
     if first is None:
         return _cut(lines[-LAST:], most)
     return _cut(lines[max(first - BEFORE, 0) : first + AFTER], most)
+
+
+def report(written: str, most: int = MOST_REPORT) -> str:
+    """The last lines that there is room for, without escape sequences."""
+    lines = [_clean(line) for line in plain(written).rstrip().split("\n")]
+    kept = _cut(lines[::-1], most).split("\n")[::-1]
+    return "\n".join(kept).strip("\n")
 
 
 def _clean(line: str) -> str:

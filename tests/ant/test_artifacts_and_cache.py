@@ -54,6 +54,7 @@ async def test_from_one_task_to_the_next(colony, an_order, uid_range):
         ("dist/**/*.txt", "tar", False),
     ]
     assert report.result.warnings == ("artifacts: 'nothing/*' matches nothing.",)
+    assert [ref.number for ref in refs] == [1, 2, 3, 4]
 
     again = await colony.do(an_order("SHELL", script=("sleep 0.01; " + MAKE,), artifacts=Artifacts(paths=paths)))
     assert again.result.artifacts == refs, "the same files give the same bytes"

@@ -10,6 +10,7 @@ import pytest
 from formicary.runner.core.definition import JobDefinition, TaskDefinition
 from formicary.runner.core.execution import Attempt, Combinations, Execution, TaskRun
 from formicary.runner.core.records import Secret
+from formicary.runner.core.reports import Case, Reports, Suite
 from formicary.runner.core.states import State
 from formicary.runner.publish.messages import Mail, MessagePublisher, Ways
 from formicary.runner.publish.outbox import Outbox
@@ -104,6 +105,36 @@ async def test_a_failure_tells_what_broke_since_when_and_how(hive, repo, mails):
     assert "E   assert 1 == 2" in text and "\x1b" not in text
     assert f"https://ci.example/requests/{bad.id}" in text and "Failed: test: exit code 3" in text
     assert "Started by: manual" in text.splitlines()
+
+
+async def test_what_a_task_reports_is_the_message(hive, repo, mails):
+    """`report_stdout`: of a job that has completed, the end of what that task wrote; of one that failed, what failed."""
+    text = JOB.format(when="always").replace("make test]}", "make test], report_stdout: true}")
+    repo.commit({".formicary/ci.yml": text})
+    await hive.watch(repo)
+    wrote = "".join(f"line {number}\n" for number in range(5000)) + "\x1b[1mTotal\x1b[0m: 42\n"
+    async with mails() as letters:
+        await run(hive, 0, 0, log=wrote)
+        await run(hive, 0, 1, log="Error: nothing\n")
+    good, bad = map(plain, letters)
+    assert "Output of test:" in good and "Total: 42" in good and "line 4999" in good and "line 10\n" not in good
+    assert len(good) < 16_000 and "\x1b" not in good
+    assert "Output of" not in bad and "Log of test:" in bad and "Error: nothing" in bad
+
+
+async def test_a_failure_names_the_tests(hive, repo, mails):
+    repo.commit({".formicary/ci.yml": JOB.format(when="always")})
+    await hive.watch(repo)
+    said = Reports(tests=Suite(passed=116, failed=4, cases=(Case(name="test_login", verdict="failed"),)))
+    async with mails() as letters, hive.ant() as ant:
+        request = await hive.submit()
+        await ant.work(await ant.claim())
+        await ant.work(await ant.claim(), exit_code=1, reports=said)
+        await hive.ended(request.id)
+    (letter,) = letters
+    assert letter["Subject"].endswith("failed on main: task `test` 4 of 120 tests failed: test_login")
+    assert "Failed: test: 4 of 120 tests failed: test_login" in plain(letter)
+    assert "Tests: 120 tests, 4 failed" in plain(letter)
 
 
 @pytest.mark.parametrize(

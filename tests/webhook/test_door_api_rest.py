@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pytest
 
+from formicary.runner.core.execution import ArtifactRef
 from formicary.runner.core.records import Artifact
 from formicary.runner.core.states import State
 
@@ -75,6 +76,29 @@ async def test_a_part_of_an_artifact(client, admin, artifact, wanted, status, bo
 async def test_a_part_of_another_artifact_is_the_whole(client, admin, artifact):
     headers = {**admin, "range": "bytes=0-1", "if-range": '"other"'}
     assert (await client.get(f"/api/artifacts/{artifact.id}/download", headers=headers)).status_code == 200
+
+
+async def test_an_artifact_by_its_attempt_and_number(client, admin, as_, store, artifact, other_repository):
+    """What tasks have as `<task>_ArtifactURL_<n>`."""
+
+    def number(tx):
+        execution = tx.execution(int(artifact.task_execution_id.partition("-")[0]))
+        run, attempt = execution.attempt(artifact.task_execution_id)
+        ref = ArtifactRef(name=artifact.name, digest=artifact.digest, number=2)
+        run = run.model_copy(update={"attempts": (attempt.model_copy(update={"artifacts": (ref,)}),)})
+        tx.save_execution(execution.model_copy(update={"tasks": {**execution.tasks, run.name: run}}))
+
+    await store.write(number)
+    path = f"/api/tasks/{artifact.task_execution_id}/artifacts"
+    response = await client.get(f"{path}/2", headers={**admin, "range": "bytes=0-7"})
+    assert (response.status_code, response.content) == (206, b"<script>")
+    assert "sandbox" in response.headers["content-security-policy"]
+    for wrong in (f"{path}/1", f"{path}/0", "/api/tasks/99-1/artifacts/2", "/api/tasks/x/artifacts/2"):
+        assert (await client.get(wrong, headers=admin)).status_code == 404
+    stranger = await as_(repository_id=other_repository.id)
+    assert (await client.get(f"{path}/2", headers=stranger)).status_code == 404
+    await store.write(lambda tx: tx.delete_artifacts([artifact.id]))
+    assert (await client.get(f"{path}/2", headers=admin)).status_code == 404
 
 
 async def test_artifacts_are_listed_and_shown(client, admin, as_, artifact, other_repository):

@@ -17,6 +17,7 @@ from formicary.runner.core.errors import NotFound
 from formicary.runner.core.records import Artifact
 from formicary.webhook.api import shared
 from formicary.webhook.api.shared import Listed, moment
+from formicary.webhook.api.tasks import request_of_attempt
 from formicary.webhook.operations import Call, Operation
 from formicary.webhook.ranges import Span, is_one_range, span_of
 
@@ -79,7 +80,10 @@ async def show(call: Call) -> ArtifactView:
 
 
 async def download(call: Call) -> Response:
-    artifact = _artifact(call)
+    return await _send(call, _artifact(call))
+
+
+async def _send(call: Call, artifact: Artifact) -> Response:
     if link := await _link(call, artifact):
         return RedirectResponse(link, 307, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
     file = await anyio.to_thread.run_sync(call.door.objects.open, artifact.digest)
@@ -100,6 +104,21 @@ async def download(call: Call) -> Response:
         file.close()
         raise
     return StreamingResponse(_read(file, span), status, headers, "application/octet-stream")
+
+
+async def download_of_task(call: Call) -> Response:
+    """The URL that tasks have as `<task>_ArtifactURL_<n>`."""
+    task_execution_id, number = call.text("execution"), call.number("number")
+    request = request_of_attempt(call, task_execution_id)
+    reader = call.door.store.read()
+    execution = reader.execution(int(task_execution_id.partition("-")[0]))
+    found = execution.attempt(task_execution_id) if execution else None
+    refs = [ref for ref in found[1].artifacts if ref.number == number] if found else []
+    rows = reader.artifacts(request_id=request.id, page_size=1000).records if refs else ()
+    for one in rows:
+        if one.task_execution_id == task_execution_id and (one.name, one.digest) == (refs[0].name, refs[0].digest):
+            return await _send(call, one)
+    raise NotFound(f"Task execution {task_execution_id} has no artifact {number}, or it has expired.")
 
 
 async def _link(call: Call, artifact: Artifact) -> str | None:
@@ -152,6 +171,16 @@ OPERATIONS: Final = (
         PATH + "/{id:int}/download",
         "Its bytes (range requests)",
         download,
+        tag=_TAG,
+        media="application/octet-stream",
+        also={206: "The range that was asked for", 307: "Where the object store gives it, if `download_links` is set"},
+        errors=(404, 416),
+    ),
+    Operation(
+        "GET",
+        "/api/tasks/{execution}/artifacts/{number:int}",
+        "The bytes of an attempt's artifact, by the number of its path (range requests)",
+        download_of_task,
         tag=_TAG,
         media="application/octet-stream",
         also={206: "The range that was asked for", 307: "Where the object store gives it, if `download_links` is set"},

@@ -148,7 +148,7 @@ def _execution(call: Call, request: JobRequest, execution_id: int | None) -> Exe
 
 async def log(call: Call) -> Response:
     task_execution_id, query = call.text("execution"), call.query
-    request = _request_of_log(call, task_execution_id)
+    request = request_of_attempt(call, task_execution_id)
     await anyio.to_thread.run_sync(call.door.queen.logs.find, task_execution_id)  # an archived one is brought here
     if query.follow and call.request.method == "HEAD":
         return Response(media_type=EventStream.media_type)
@@ -161,8 +161,8 @@ async def log(call: Call) -> Response:
     return await _raw(call, task_execution_id)
 
 
-def _request_of_log(call: Call, task_execution_id: str) -> JobRequest:
-    """Whose log it is, if the caller may see it. The form is checked first: the id becomes a path."""
+def request_of_attempt(call: Call, task_execution_id: str) -> JobRequest:
+    """Whose attempt it is, if the caller may see it. The form is checked first: the id becomes a path."""
     call.door.queen.logs.path(task_execution_id)
     execution_id = int(task_execution_id.partition("-")[0][:19])
     reader = call.door.store.read()

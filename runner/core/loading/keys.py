@@ -254,6 +254,8 @@ TASK: Final = Table(
         "always_run": Key(flag, "flag"),
         "artifacts": Key(_model(Artifacts, lambda: ARTIFACTS), "artifacts", late=True),
         "reports": Key(_model(ReportFiles, lambda: REPORTS), "reports", late=True),
+        "report_stdout": Key(flag, "flag"),
+        "artifact_ids": Key(strings, "texts", late=True),
         "resources": Key(resources, "resources"),
         "approval_policy": Key(approval_policy, "approval_policy"),
         "await_forked_tasks": Key(names, "texts"),

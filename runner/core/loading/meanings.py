@@ -127,6 +127,8 @@ environment | name → text | environment variables; the only way to set `PATH` 
 variables | a mapping, or a list of `{name, value}` | as `job_variables`, for this task | {"Target": "release"}
 checkout | `false`, or `{depth}` | whether the commit is put into the workspace; it is by default | {"depth": 0}
 artifacts | [artifacts](#artifacts) | which files to keep | {"paths": ["dist/*"]}
+report_stdout | `true` or `false` | messages that the job has completed show what this task wrote | true
+artifact_ids | list of numbers | artifacts of other runs that are put in place first, by their ids | ["{{ Build }}"]
 reports | [reports](#reports) | which files tell of tests and of lines that ran
     | {"junit": ["reports/*.xml"], "coverage": ["coverage.xml"]}
 cache | one [cache](#caches) or a list | which files to bring along from run to run
