@@ -21,7 +21,7 @@ from formicary.runner.core.errors import Conflict, RequestRefused
 from formicary.runner.core.heard import safe_headers
 from formicary.runner.core.records import TRIGGER, Delivery
 from formicary.runner.core.webhooks import RateLimit
-from formicary.runner.queen.arriving.triggered import FORM, JSON, Called, heard_of, parsed
+from formicary.runner.queen.arriving.triggered import BODY, FORM, JSON, Called, heard_of
 from formicary.webhook.forges import github, signature
 from formicary.webhook.ledger import ACCEPTED, Accepted, process, refuse, take_delivery, write_down
 from formicary.webhook.operations import Call, Operation
@@ -39,7 +39,6 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 _BEARER: Final = re.compile(r"bearer +", re.I)
 _UNPROVEN: Final = "No trigger here takes this call: check the address, and the secret at both ends."
 _HOUR: Final = 3600
-_LARGE: Final = 1 << 16
 
 
 async def on_trigger(call: Call) -> Response:
@@ -47,7 +46,7 @@ async def on_trigger(call: Call) -> Response:
     parameters = call.request.path_params
     found = door.queen.triggered.called(call.text("job_type"), call.text("name"), parameters.get("repository", ""))
     headers = call.request.headers
-    proven = [one for one in found if proves(one, headers, body)]  # all are tried, however early one fits
+    proven = await anyio.to_thread.run_sync(_proven, found, headers, body)
     if not proven:
         await _note_those_without_secret(door, found)
         refuse(door, _UNPROVEN)
@@ -60,6 +59,11 @@ async def on_trigger(call: Call) -> Response:
 async def on_trigger_of(call: Call) -> Response:
     """Of the job of one repository."""
     return await on_trigger(call)
+
+
+def _proven(found: Sequence[Called], headers: Mapping[str, str], body: bytes) -> list[Called]:
+    """All are tried, however early one fits."""
+    return [one for one in found if proves(one, headers, body)]
 
 
 def proves(called: Called, headers: Mapping[str, str], body: bytes) -> bool:
@@ -82,13 +86,11 @@ async def _take(door: Door, called: Called, headers: Mapping[str, str], body: by
         return await take_delivery(door, known)
     wrong = ""
     try:
-        heard = (
-            await anyio.to_thread.run_sync(heard_of, called, delivery)
-            if len(body) > _LARGE
-            else heard_of(called, delivery)
-        )
+        heard = await anyio.to_thread.run_sync(heard_of, called, delivery)
         unwanted = f"`{called.job.job_type}` is disabled" if called.definition.disabled else heard.unwanted
     except RequestRefused as error:
+        if error.field == BODY:
+            raise HTTPException(400, f"The call is refused: {error}.") from error
         wrong = unwanted = str(error)
     if unwanted:
         update = {"verdict": "refused" if wrong else "ignored", "reason": unwanted}
@@ -111,7 +113,7 @@ def _within_rate(door: Door, definition_id: int, name: str, limit: RateLimit) ->
 
 
 def _delivery(door: Door, called: Called, headers: Mapping[str, str], body: bytes) -> Delivery:
-    """What is written down. Raises HTTPException 400, 415 for a body that nobody could read later."""
+    """What is written down. Raises HTTPException 400, 415 for what is no text, or of another kind."""
     kind, text = _read(headers.get("content-type", ""), body)
     job_type, trigger = called.job.job_type, called.trigger
     return Delivery(
@@ -139,11 +141,9 @@ def _read(content_type: str, body: bytes) -> tuple[str, str]:
     if not said:
         raise HTTPException(415, f"Send the call as {github.JSON} or {github.FORM}.")
     try:
-        text = body.decode("utf-8")
-        parsed(said, text)
+        return said, body.decode("utf-8")
     except ValueError as error:
         raise HTTPException(400, f"The body cannot be read: {error}") from error
-    return said, text
 
 
 def _key(headers: Mapping[str, str]) -> str:

@@ -43,8 +43,9 @@ class SyncState(StrEnum):
 class Repository(Record):
     """A repository that is watched. `path` is where git reads it: the repository itself, or the mirror of the remote at
     `url` (which never holds a password). `state` is ok, empty or unavailable. `pinned`: the operator named the tracked
-    branch. `forge`: whose hooks and statuses it has ("github", or "" for bare git); `slug` is its name there
-    (owner/name), `api_url` the API's base (empty: the forge's own). `poll`: seconds between looks (None: the server's).
+    branch. `forge`: whose hooks and statuses it has ("github", "gitlab", "gitea", or "" for bare git); `slug` is its
+    name there (owner/name), `api_url` the API's base (empty: the forge's own). `poll`: seconds between looks (None: the
+    server's).
     `fork_policy`: what becomes of pull requests from forks (ask, first_time, refuse). `dialect`: what its definitions
     are written in where they do not say it."""
 

@@ -6,6 +6,7 @@ import json
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
+import anyio
 import httpx
 import pytest
 
@@ -115,6 +116,26 @@ async def test_a_call_makes_a_request_of_the_registered_definition(open_house):
         assert {"Version", "By"} <= set(request.tainted)
         assert (request.event, request.ref, request.created_by) == ("webhook", "refs/heads/main", "webhook deploy")
         assert request.commit == house.hive.store.read().definition_named("deploy").commit
+
+
+async def test_what_was_sent_becomes_no_code(open_house):
+    """T6: in a script it is read as a variable; put into the text it is refused, unless it is a plain word."""
+    text = PLAIN.replace("secret_config: DeployKey", "secret_config: DeployKey, params: {Who: '{{ body.who }}'}")
+    async with open_house(text.replace("script: make", "script: 'echo {{ Who }}'")) as house, house.hive.ant() as ant:
+        proof = {"Authorization": f"Bearer {KEY}"}
+        await house.settled(await house.call({"who": "ann"}, "plain/run", **proof))
+        order = await ant.claim()
+        assert order.task.script == ("echo ann",)
+        await ant.work(order)
+        await house.settled(await house.call({"who": "$(id)"}, "plain/run", **proof))
+        first, second = house.of_triggers()
+        async with anyio.create_task_group() as group:
+            group.start_soon(ant.claim)
+            ended = await house.hive.ended(second.id)
+            group.cancel_scope.cancel()
+        assert house.hive.request(first.id).state == "COMPLETED" and ended.state == "FAILED"
+        said = str(house.hive.execution(second.id))
+        assert "holds what outsiders can write" in said and "$(id)" not in ended.error_message
 
 
 async def test_one_request_a_key_whatever_the_delivery_is_called(open_house):

@@ -42,6 +42,7 @@ log = logging.getLogger("formicary.queen")
 
 EVENT: Final = "webhook"
 JSON, FORM = "json", "form"
+BODY: Final = "body"
 MOST_FIELDS: Final = 1000
 _HALF_CHARACTER: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -198,11 +199,11 @@ class Triggered:
 
 
 def heard_of(called: Called, delivery: Delivery) -> Heard:
-    """What a call in the ledger comes to. Raises RequestRefused."""
+    """What a call in the ledger comes to. Raises RequestRefused, about BODY where that cannot be read."""
     try:
         body = parsed(str(delivery.fact.get("type", JSON)), delivery.body)
     except ValueError as error:
-        raise RequestRefused(f"its body cannot be read: {error}") from error
+        raise RequestRefused(f"its body cannot be read: {error}", field=BODY) from error
     headers: Mapping[str, str] = delivery.fact.get("headers") or {}
     return hear(called.trigger, called.dialect, body, headers)
 
