@@ -15,7 +15,10 @@ from formicary.runner.core.loading.shapes import fits, variables
 from formicary.runner.core.loading.table import Key, Table, read
 
 #: Keys of a task that say what an ant does; the queen needs none for these.
-_OF_ANTS: Final = ("script", "before_script", "after_script", "artifacts", "resources", "cache")
+_OF_ANTS: Final = (
+    *("script", "before_script", "after_script", "artifacts", "artifact_ids", "reports", "report_stdout"),
+    *("resources", "cache"),
+)
 _OF_FORKS: Final = ("fork_job_type", "fork_job_version", "sub_workflow")
 _NO_JOB: Final = "name it: `fork_job_type: encode`"
 
@@ -104,20 +107,16 @@ def suiting(reader: Reader, node: Node, fields: dict[str, Any], written: Mapping
     told = (_of_fork(fields, node) if method == FORK else _of_await(fields)) if method in FORKS else _of_others(fields)
     for key, what, remedy in told:
         reader.tell(_place(node, key), what, remedy)
-    if method == EXPIRE:
-        told = (key for key in ("script", "before_script", "after_script", "resources", "cache") if key in written)
-        for key in told:
-            what = f"`{key}` means nothing here: no ant runs an {EXPIRE} task"
-            reader.question(_place(node, key), what, "move it to another task")
-        if fields.get("artifacts") and fields["artifacts"].paths:
-            what = f"An {EXPIRE} task keeps no artifacts: of `artifacts` it takes `expires_after` alone"
-            reader.question(_place(node, "artifacts"), what, "remove `paths`")
+    if method == EXPIRE and (kept := fields.get("artifacts")) and kept.paths:
+        what = f"An {EXPIRE} task keeps no artifacts: of `artifacts` it takes `expires_after` alone"
+        reader.question(_place(node, "artifacts"), what, "remove `paths`")
     if method in FORKS:
         if fields.get("always_run"):
             place = _place(node, "always_run")
             reader.tell(place, f"not supported: {method} with always_run", "the end of a job forks nothing; remove it")
-        for key in (key for key in _OF_ANTS if key in written):
-            what = f"`{key}` means nothing here: no ant runs a {method} task"
+    if method in FORKS or method == EXPIRE:
+        for key in (key for key in _OF_ANTS if key in written and (key != "artifacts" or method in FORKS)):
+            what = f"`{key}` means nothing here: no ant runs a task of the method {method}"
             reader.question(_place(node, key), what, "move it to another task")
     return fields
 
