@@ -101,15 +101,15 @@ def cpu_seconds() -> float:
 
 
 @asynccontextmanager
-async def house(folder: Path, uids: str) -> AsyncIterator[House]:
+async def house(folder: Path, uids: str, jobs: str = JOBS, hands: int = HANDS) -> AsyncIterator[House]:
     repository = folder / "repo"
     (repository / ".formicary").mkdir(parents=True)
-    (repository / ".formicary" / "bench.yml").write_text(JOBS)
+    (repository / ".formicary" / "bench.yml").write_text(jobs)
     git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@example.org"]
     for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "bench"]):
         subprocess.run([*git, *words], cwd=repository, check=True)
     settings = read_settings(
-        {"data": str(folder / "data"), "hands": HANDS, "task_uids": uids or None}, environment={}, folder=folder
+        {"data": str(folder / "data"), "hands": hands, "task_uids": uids or None}, environment={}, folder=folder
     )
     if not uids:
         settings = settings.model_copy(update={"task_uids": ""})

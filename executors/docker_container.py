@@ -83,6 +83,8 @@ class Standing:
     async def clear(self, out: Out, grace: float) -> None:
         """End every process but the holder: TERM, and after `grace` KILL. Bounded; the container is killed where the
         holder does not obey."""
+        if self.ended:
+            return
         with anyio.move_on_after(grace + KILL_SECONDS):
             if await self._clear(out, grace):
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -75,12 +76,12 @@ class Files:
     def copy_from_now_on(self) -> None:
         self.sees.known = self.mounted = False
 
-    async def carry_in(self, container: str, image: Image) -> None:
+    async def carry_in(self, container: str, image: Image, scripts: Mapping[str, bytes]) -> None:
         """All that a new container needs. Raises Wrong, EngineSays, EngineAway, OSError."""
         wanted = self.prepared.task.container
         self.owner = await self._ids(container, (wanted.user if wanted else "") or image.user)
         await self.workspace_in(container)
-        await self.engine.put(container, "/", await to_thread.run_sync(self._own))
+        await self.engine.put(container, "/", await to_thread.run_sync(self._own, scripts))
 
     async def workspace_in(self, container: str) -> None:
         """The workspace as it is now. No process of the task runs."""
@@ -91,18 +92,16 @@ class Files:
             await to_thread.run_sync(partial(carry.pack, workspace, self.at, self.owner, file))
             await self.engine.put(container, "/", file)
 
-    def _own(self) -> bytes:
-        """The file for outputs, and values that are too long for the environment."""
+    def _own(self, scripts: Mapping[str, bytes]) -> bytes:
+        """The first script, the file for outputs, and values that are too long for the environment."""
         folder = self.prepared.run_dir
         there = {path.name: path.read_bytes() for path in folder.glob("env_*") if path.is_file()}
         output = folder / OUTPUT
-        return carry.as_tar({**there, OUTPUT: output.read_bytes() if output.is_file() else b""}, RUN)
+        return carry.as_tar({**there, **scripts, OUTPUT: output.read_bytes() if output.is_file() else b""}, RUN)
 
-    async def script_in(self, container: str, name: str, text: str) -> str:
-        """Where the script is, inside."""
-        file = f"{name}-{token_hex(4)}"
-        await self.engine.put(container, "/", carry.as_tar({file: text.encode("utf-8", "surrogateescape")}, RUN))
-        return f"{RUN}/{file}"
+    async def scripts_in(self, container: str, scripts: Mapping[str, bytes]) -> None:
+        """One more script, for a container that is there."""
+        await self.engine.put(container, "/", carry.as_tar(scripts, RUN))
 
     async def _ids(self, container: str, user: str) -> tuple[int, int]:
         """The numbers of the container's user. Raises Wrong."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
+from types import MappingProxyType
 from typing import Final
 
 import anyio
@@ -90,11 +91,11 @@ class DockerSession:
         script = script_for(self._prepared.task, name, items, nonce, check=check, mark_path=inside.MARK_PATH)
         if "\0" in script.text:
             raise ValueError("The script contains a NUL character, which no shell can run: remove it.")
-        standing = await self._stand(sink, name)
+        file = f"{name}-{token_hex(4)}"
+        standing = await self._stand(sink, name, {file: script.text.encode("utf-8", "surrogateescape")})
         announcer = Announcer(sink, nonce, script.marked)
         try:
-            path = await self._files.script_in(standing.name, name, script.text)
-            line = inside.run_line(self._prepared.task.shell, path, standing.nonce)
+            line = inside.run_line(self._prepared.task.shell, f"{inside.RUN}/{file}", standing.nonce)
             for item in script.at_once:
                 sink.cmd(item)
             await standing.say(line)
@@ -110,15 +111,17 @@ class DockerSession:
             await self._files.workspace_back(standing.name)
         return await outcome_of(words, standing, self._prepared.task, self._image)
 
-    async def _stand(self, sink: Sink, name: str) -> Standing:
-        """The container, ready for a script; what an earlier script left running is ended. Raises Wrong …"""
+    async def _stand(self, sink: Sink, name: str, scripts: Mapping[str, bytes]) -> Standing:
+        """The container, ready for a script; what an earlier script left running is ended. Raises Wrong, EngineSays,
+        EngineAway, ValueError, OSError."""
         standing = self._standing
         if standing is None:
             image, around = await self._surroundings(sink)
             standing = self._standing = Standing(self._engine, self._name)
-            await self._make(standing, image, around, inside.holder(standing.nonce))
-        elif not standing.ended:
+            await self._make(standing, image, around, inside.holder(standing.nonce), scripts)
+        else:
             await standing.clear(sink.out, 0.0)
+            await self._files.scripts_in(standing.name, scripts)
             if name == "script" and self._had_before:
                 await self._files.workspace_in(standing.name)
         if standing.ended:
@@ -141,7 +144,7 @@ class DockerSession:
         """Run the container as it is, to its end."""
         image, around = await self._surroundings(sink)
         standing = Standing(self._engine, f"{self._name}-own")
-        await self._make(standing, image, around, ())
+        await self._make(standing, image, around)
         sink.sys(f"Running the command of {image.name}.")
         try:
             await standing.start()
@@ -191,7 +194,12 @@ class DockerSession:
             raise ValueError(f"The working_dir {folder!r} cannot be entered. Is it in the repository?")
 
     async def _make(
-        self, standing: Standing, image: spec.Image, around: spec.Surroundings, holder: Sequence[str]
+        self,
+        standing: Standing,
+        image: spec.Image,
+        around: spec.Surroundings,
+        holder: Sequence[str] = (),
+        scripts: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
         """The container with all its files, not started. Raises Wrong, EngineSays, EngineAway, ValueError, OSError."""
         self._made.append(standing)
@@ -199,7 +207,7 @@ class DockerSession:
         if not await self._files.seen(standing.name):
             await self._engine.remove(standing.name)
             await self._create(standing, image, around, holder)
-        await self._files.carry_in(standing.name, image)
+        await self._files.carry_in(standing.name, image, scripts)
 
     async def _create(
         self, standing: Standing, image: spec.Image, around: spec.Surroundings, holder: Sequence[str]

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import buckets
+import engines
 import forges
 import yaml
 
@@ -15,6 +16,7 @@ PARTS = {
     "root": lambda: os.geteuid() == 0,
     "s3": buckets.weed,
     "prism": forges.prism,
+    "docker": lambda: not engines.missing(),
     "chromium": lambda: any(
         path and Path(path).exists()
         for path in (os.environ.get("FORMICARY_CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser")
