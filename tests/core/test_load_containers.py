@@ -325,6 +325,43 @@ def test_secrets_stay_tokens_and_are_the_tasks_own():
     assert "hidden" not in repr(task) and secrets_of(task) == {"Team", "Db"}
 
 
+# --- when what is known
+
+
+LATE = """job_type: a
+tasks:
+- {task_type: a, script: x}
+- task_type: b
+  needs: [a]
+  script: x
+  container: {image: "{{ a.i }}", memory_limit: "{{ a.m }}", user: "{{ a.u }}", entrypoint: ["{{ a.e }}"],
+    volumes: ["{{ a.v }}:/x", "/b:/x{{ a.v }}", {"{{ a.k }}": "{{ a.v }}"}], pull_policy: "{{ a.p }}"}
+  services: [{name: "{{ a.n }}", image: "{{ a.i }}", ports: ["{{ a.port }}"], health: {interval: "{{ a.d }}"}}, x]
+  privileged: "{{ a.t }}"
+  node_selector: {x: "{{ a.s }}", "{{ a.k }}": b}
+  network_mode: "{{ a.net }}"
+  affinity: {required_during_scheduling_ignored_during_execution: {node_selector_terms: [
+    {match_expressions: [{key: "{{ a.k }}", operator: "{{ a.o }}", values: ["{{ a.s }}"]}]}]}}
+"""
+TOLD = {"i": "alpine", "m": "1Gi", "u": "root", "e": "/x", "v": "/srv", "p": "always", "n": "db", "port": "5432"} | {
+    "d": "2s", "t": True, "s": "ssd", "k": "zone", "net": "none", "o": "In",
+}  # fmt: skip
+
+
+def test_what_another_task_says_is_put_in_by_the_attempt():
+    """language.md: each attempt renders its own task's other fields; a wrong one fails the task, and not the job."""
+    assert one(LATE).problems == ()
+    planned = plan(LATE, 0, names()).definition.tasks[1]
+    assert (planned.method, planned.image, planned.container.volumes) == (CONTAINER, "", ())
+    task = attempt(LATE, 0, names({"a": TOLD}), "b")
+    assert (task.image, task.container.memory_limit.number, task.container.pull_policy) == ("alpine", 2**30, "always")
+    assert [volume.mount_path for volume in task.mounts] == ["/x", "/x/srv", "/srv"] and task.privileged
+    assert [service.name for service in task.services] == ["db", "x"] and task.services[0].ports[0].number == 5432
+    assert task.node_selector == {"x": "ssd", "zone": "b"} and task.affinity.required[0].match_expressions
+    found = refused(lambda: attempt(LATE, 0, names({"a": {**TOLD, "m": "lots", "u": "a b", "n": "A_B"}}), "b"))
+    assert len(found) == 3 and all(problem.expected for problem in found)
+
+
 # --- the go dialect
 
 

@@ -42,6 +42,8 @@ class Labels:
         if reader.empty(node):
             return found
         for name, key, value in reader.pairs(reader.mapping(node, self.what)):
+            if not reader.settled(key):
+                continue
             if not self.names.fullmatch(name):
                 reader.tell(key, f"`{name[:60]}` is no name for `{self.what}`", "write letters, digits, `-`, `_`, `.`")
                 continue
