@@ -13,7 +13,7 @@ PAGE: Final = Path(__file__).with_name("cookbook.md")
 FOLDER: Final = Path(__file__).parent.parent / "examples" / ".formicary"
 GROUPS: Final = {
     "First steps": ("hello", "parallel", "defaults", "params", "outputs", "environment"),
-    "Files": ("artifacts", "cache", "checkout", "retention"),
+    "Files": ("artifacts", "cache", "checkout", "retention", "expire"),
     "What starts a job": ("paths", "pull_request", "cron", "completed", "webhook"),
     "What runs next": ("exit_codes", "error_codes", "skip", "when", "allow_failure", "cleanup"),
     "Again, later, too long": ("retry", "job_retry", "restart_job", "pause", "sensor", "timeout"),
