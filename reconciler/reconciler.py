@@ -227,8 +227,8 @@ class Reconciler:
         asked, watched.asked, watched.poll = watched.asked, False, repository.poll
         if self._carry_out is not None:
             await self._carry_out(repository.id)  # what was called needs nothing of the forge
-        if self._read_back is not None:
-            await self._read_back.look(repository)
+        if self._read_back is not None and self._group is not None and self._read_back.claim(repository):
+            self._group.start_soon(self._read_pulls, repository, name=f"pull requests of repository {repository.id}")
         # Before git is read: what is delivered after that is for the next look.
         watched.accepted = self._store.read().accepted_deliveries(repository.id)
         if repository.url:
@@ -236,6 +236,10 @@ class Reconciler:
         async with self._limiter:
             here = await anyio.to_thread.run_sync(lambda: self._sources.git(repository.path).fingerprint())
             return await self._read(watched, repository, Refreshed(here), asked)
+
+    async def _read_pulls(self, repository: Repository) -> None:
+        if self._read_back is not None and await self._read_back.look(repository):
+            self.wake(repository.id)
 
     async def _look_far(self, watched: Watched, repository: Repository, asked: bool) -> bool:
         """What a remote keeps us waiting for keeps no other repository waiting: the mirrors have limits of their own.

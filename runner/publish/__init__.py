@@ -4,13 +4,16 @@ until confirmed, so everything published twice must be harmless (D10)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from formicary.runner.core.records import OutboxEntry
 
 Credential = Callable[[int, str], str | None]
 """(repository id, name such as `token`) → the secret text, None where nobody gave one. May read a file: call it in a
 thread. Raises SetupError where it was given and cannot be read."""
+
+MOST_PULLS: Final = 500
+"""Open pull requests of a repository that its forge is asked for; where there are fewer, these are all."""
 
 
 class Publisher(Protocol):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from formicary.runner.core.errors import Undeliverable, WorldError
 from formicary.runner.core.records import PullRequest, Repository
-from formicary.runner.publish import Credential, rest
+from formicary.runner.publish import MOST_PULLS, Credential, rest
 from formicary.runner.publish.answers import explained
 from formicary.runner.publish.github_shapes import Pull, pull_request
 from formicary.runner.publish.rest import Answered
@@ -22,7 +22,6 @@ from formicary.runner.publish.status import Status
 API: Final = "/api/v1"
 A_PAGE: Final = 50
 """As many as Gitea gives by itself (`MAX_RESPONSE_ITEMS`)."""
-MOST_PULLS: Final = 500
 
 
 class Gitea:
@@ -48,15 +47,17 @@ class Gitea:
         """GET /repos/{owner}/{repo}/pulls: those that are open, the newest `MOST_PULLS` of them. Raises ToldToWait,
         Undeliverable, WorldError."""
         found: list[PullRequest] = []
-        for page in range(1, MOST_PULLS // A_PAGE + 1):
+        page = 0
+        while len(found) < MOST_PULLS:
+            page += 1
             query = {"state": "open", "sort": "recentupdate", "limit": str(A_PAGE), "page": str(page)}
             answer = await self._call("GET", repository, "/pulls", query=query)
             if not answer.good:
                 raise self._error(repository, answer, lambda _code, _said: _NO_PULLS)
             some = _pulls(repository, answer)
-            found += some
-            if len(some) < A_PAGE:
+            if not some:  # its operator may have set fewer for a page
                 break
+            found += some
         return found
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ import anyio.to_thread
 
 from formicary.runner.core.errors import Locked, SetupError, Undeliverable, WorldError
 from formicary.runner.core.records import PullRequest, Repository
-from formicary.runner.publish import Credential
+from formicary.runner.publish import MOST_PULLS, Credential
 from formicary.runner.publish.answers import Remedy, explained
 from formicary.runner.publish.github_shapes import Pull, pull_request
 from formicary.runner.publish.status import Status, one_line
@@ -37,7 +37,6 @@ REMEMBERED: Final = 16
 """Hosts and tokens whose connections are kept open."""
 TOKEN: Final = "token"
 A_PAGE: Final = 100
-MOST_PULLS: Final = 500
 _BY_NUMBER: Final = re.compile(r"/repositories/(\d+)/statuses/")
 
 

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 
 from formicary.runner.core.errors import Undeliverable, WorldError
 from formicary.runner.core.records import PullRequest, Repository
-from formicary.runner.publish import Credential, rest
+from formicary.runner.publish import MOST_PULLS, Credential, rest
 from formicary.runner.publish.answers import explained
 from formicary.runner.publish.github_shapes import Commit, Said, Text
 from formicary.runner.publish.rest import Answered
@@ -32,7 +32,6 @@ _STATES: Final[Mapping[str, str]] = {PENDING: "pending", SUCCEEDED: "success", F
 REMEMBERED: Final = 4096
 """Commits whose pipeline is known."""
 A_PAGE: Final = 100
-MOST_PULLS: Final = 500
 _SAID_ALREADY: Final = "Cannot transition status via"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from formicary.runner.core.errorcodes import ErrorCode
-from formicary.runner.core.records import Artifact, Page
+from formicary.runner.core.records import Artifact, Page, PullRequest
 from formicary.runner.core.released import Plugin
 from formicary.runner.core.reported import ReportCase, ReportLines, TaskReport
 from formicary.runner.core.reports import Reports, Verdict
@@ -82,6 +82,12 @@ class PluginsTx(Protocol):
         ...
 
 
+class PullsReader(Protocol):
+    def open_pull_requests(self, repository_id: int) -> list[PullRequest]:
+        """Those that nobody has told to be closed."""
+        ...
+
+
 class CallsReader(Protocol):
     def call_done(self, name: str, since: float) -> str | None:
         """What was asked by a call of this name that has changed something since then; None where there is none."""
@@ -96,7 +102,7 @@ class CallsTx(Protocol):
     def forget_call(self, name: str) -> None: ...
 
 
-class FacetsReader(DueReader, ReportsReader, PluginsReader, ErrorCodesReader, CallsReader, Protocol):
+class FacetsReader(DueReader, ReportsReader, PluginsReader, ErrorCodesReader, PullsReader, CallsReader, Protocol):
     """All of these."""
 
 

@@ -408,6 +408,11 @@ ORDER BY id LIMIT 1
 -- A pull request by its number.
 SELECT {pull_request.columns} FROM pull_requests WHERE repository_id = :repository_id AND number = :number
 
+-- name: open_pull_requests
+-- Those of a repository that are open, as far as anybody has told.
+SELECT {pull_request.columns} FROM pull_requests WHERE repository_id = :repository_id AND state = 'open'
+ORDER BY number LIMIT 10000
+
 -- name: put_pull_request
 -- A pull request as its forge tells of it.
 INSERT OR REPLACE INTO pull_requests ({pull_request.columns}) VALUES ({pull_request.values})

@@ -260,6 +260,9 @@ class SqliteReader(SqliteCallsReader, SqliteErrorCodesReader, SqlitePluginsReade
     def accepted_deliveries(self, repository_id: int) -> list[Delivery]:
         return self._many(rows.DELIVERY, "accepted_deliveries", {"repository_id": repository_id})
 
+    def open_pull_requests(self, repository_id: int) -> list[PullRequest]:
+        return self._many(rows.PULL_REQUEST, "open_pull_requests", {"repository_id": repository_id})
+
     def pull_request(self, repository_id: int, number: int) -> PullRequest | None:
         return self._one(rows.PULL_REQUEST, "pull_request", {"repository_id": repository_id, "number": number})
 
