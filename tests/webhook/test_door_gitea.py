@@ -6,7 +6,11 @@ import json
 from urllib.parse import urlencode
 
 import pytest
+from bending import bent
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from formicary.runner.core.records import Fact
 from formicary.webhook.forges import gitea
 
 HOOK = "/hooks/gitea"
@@ -110,6 +114,19 @@ def test_what_is_not_known_to_be_of_this_repository_is_a_forks(repo):
 def test_nothing_follows_from_anything_else(event):
     payload = pull("reviewed") if event.startswith("pull_request_review") else {"action": "x", "repository": HILL}
     assert fact(event, payload).event == "other"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(["push", "create", "pull_request", "other"]), bent([push(), change("v1", "tag"), pull()]))
+def test_whatever_stands_in_a_payload_is_read_or_refused(event, payload):
+    """A ValueError (which the door answers 400 or 422), or a fact that can be kept; nothing else ever."""
+    try:
+        found = fact(event, payload)
+    except ValueError:
+        return
+    assert Fact.model_validate(json.loads(json.dumps(found.model_dump(mode="json")))) == found
+    if found.pull_request and not (found.slug and found.pull_request.head_slug):
+        assert found.pull_request.fork, "T3: whose head it is not known to be, is not trusted"
 
 
 @pytest.fixture

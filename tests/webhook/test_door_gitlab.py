@@ -6,7 +6,10 @@ import hmac
 import json
 
 import pytest
+from bending import bent
+from hypothesis import given, settings
 
+from formicary.runner.core.records import Fact
 from formicary.webhook.forges import gitlab
 
 HOOK = "/hooks/gitlab"
@@ -158,6 +161,19 @@ def test_nothing_follows_from_anything_else(kind):
 def test_what_gitlab_does_not_send_is_refused(payload):
     with pytest.raises(ValueError):
         fact(payload)
+
+
+@settings(max_examples=200, deadline=None)
+@given(bent([push(), merge(), merge("update", oldrev="e" * 40, changes={"labels": {"previous": [], "current": []}})]))
+def test_whatever_stands_in_a_payload_is_read_or_refused(payload):
+    """A ValueError (which the door answers 400 or 422), or a fact that can be kept; nothing else ever."""
+    try:
+        found = fact(payload)
+    except ValueError:
+        return
+    assert Fact.model_validate(json.loads(json.dumps(found.model_dump(mode="json")))) == found
+    if found.pull_request and not (found.slug and found.pull_request.head_slug):
+        assert found.pull_request.fork, "T3: whose head it is not known to be, is not trusted"
 
 
 # Who says it
