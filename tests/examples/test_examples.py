@@ -83,6 +83,8 @@ WAYS = [
     Way("webhook", {"Version": "1.4", "Who": "ann"}, shows=("deploying 1.4 for ann",)),
     Way("fork_join", shows=("✓ encode1", "✓ both", "| part 1, encoded", "| part 2, encoded")),
     Way("fan_out", shows=("✓ each", "| 3 jobs, eu.example.org,us.example.org,asia.example.org")),
+    Way("fan_out_items", shows=("✓ deploy (Region=asia)", "| 3 regions, the first COMPLETED at eu.ex", "| us is up")),
+    Way("plugin", shows=("io.example.greeting (greet) COMPLETED", "| it said good evening, ants")),
     Way("notify", shows=("somebody would hear of this",)),
     Way("timeout", shows=("timeout of 1s", "| whatever happened", "| going on without", "| nothing was left")),
     Way("sensor", shows=("looking after 0 seconds", "| the file has come")),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from formicary.runner.core.deciding.course import Course
-from formicary.runner.core.definition import JobDefinition, TaskDefinition, Value
+from formicary.runner.core.definition import HTTP_METHODS, JobDefinition, TaskDefinition, Value
 from formicary.runner.core.errors import ERR_FORKED_JOB
 from formicary.runner.core.execution import ArtifactRef, Attempt, Execution, Plan, Result
 from formicary.runner.core.forked import Child, SubWorkflow
@@ -33,6 +33,8 @@ class End:
     error: str
     outputs: Mapping[str, Value]
     artifacts: tuple[ArtifactRef, ...]
+    answered: frozenset[str] = frozenset()
+    """Those of `outputs` that a server has named."""
 
     @property
     def failed(self) -> bool:
@@ -44,7 +46,7 @@ def gathered(store: Store, definition: JobDefinition, task: TaskDefinition, atte
     reader = store.read()
     children = attempt.children.each if attempt.children else ()
     ends = [_end(reader, child) for child in children]
-    renamed = [_renamed(one.outputs, _sub_of(definition, task, one.child)) for one in ends]
+    renamed = [_renamed(one, _sub_of(definition, task, one.child)) for one in ends]
     outputs = _of_items(task, ends, renamed) if task.fan_out else _of_forks(ends, renamed)
     artifacts = tuple(_artifacts(ends))
     bad = [one for one in ends if one.failed]
@@ -77,7 +79,8 @@ def _end(reader: Reader, child: Child) -> End:
     if execution is None or plan is None:
         return End(child, request.job_type, state, None, error, {}, ())
     code = None if state in SUCCESS else exit_code_of(execution, plan)
-    return End(child, request.job_type, state, code, error, _outputs(execution, plan), _kept(execution, plan))
+    outputs, answered = _outputs(execution, plan)
+    return End(child, request.job_type, state, code, error, outputs, _kept(execution, plan), answered)
 
 
 def exit_code_of(execution: Execution, plan: Plan) -> int | None:
@@ -87,10 +90,13 @@ def exit_code_of(execution: Execution, plan: Plan) -> int | None:
     return last.exit_code if last else None
 
 
-def _outputs(execution: Execution, plan: Plan) -> dict[str, Value]:
-    """Of all its tasks together; what was said last counts."""
+def _outputs(execution: Execution, plan: Plan) -> tuple[dict[str, Value], frozenset[str]]:
+    """Of all its tasks together; what was said last counts. And the names that nobody but a server has said."""
     found = results_of(execution, Graph.of(plan.definition)).outputs
-    return {name: value for outputs in found.values() for name, value in outputs.items()}
+    calls = {task.task_type for task in plan.definition.tasks if task.method in HTTP_METHODS}
+    said = {name: value for task, each in found.items() if task in calls for name, value in each.items()}
+    own = {name: value for task, each in found.items() if task not in calls for name, value in each.items()}
+    return {**said, **own}, frozenset(said.keys() - own.keys())
 
 
 def _kept(execution: Execution, plan: Plan) -> tuple[ArtifactRef, ...]:
@@ -127,11 +133,11 @@ def _sub_of(definition: JobDefinition, task: TaskDefinition, child: Child) -> Su
     return next((one.sub_workflow for one in definition.tasks if one.task_type == name), None)
 
 
-def _renamed(outputs: Mapping[str, Value], sub: SubWorkflow | None) -> dict[str, Value]:
-    """Those that `output_variables` names, as it calls them; without it, all."""
+def _renamed(end: End, sub: SubWorkflow | None) -> dict[str, Value]:
+    """Those that `output_variables` names, as it calls them; without it, all but those whose names a server chose."""
     if sub is None or sub.output_variables is None:
-        return dict(outputs)
-    return {here: outputs[there] for there, here in sub.output_variables.items() if there in outputs}
+        return {name: value for name, value in end.outputs.items() if name not in end.answered}
+    return {here: end.outputs[there] for there, here in sub.output_variables.items() if there in end.outputs}
 
 
 def _of_forks(ends: Sequence[End], renamed: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
