@@ -97,25 +97,35 @@ def unpack(file: IO[bytes], workspace: Path, below: str = "") -> None:
     """Put the files of an engine's tar where they were, from the first name on (which is the folder's that was asked
     for) or below `below`. The workspace was empty, or holds only what was unpacked before. Raises TooMuch, OSError."""
     size = count = 0
+    made: dict[str, Path] = {}
     with tarfile.open(fileobj=file, mode="r|") as tar:
         for info in tar:
             parts = PurePosixPath(info.name).parts
             parts = (*PurePosixPath(below).parts, *parts) if below else parts[1:]
-            if not parts or ".." in parts or parts[0] == "/" or not (info.isreg() or info.isdir()):
+            if not parts or ".." in parts or parts[0] == "/":
                 continue
-            size, count = size + info.size, count + 1
+            origin = made.get(info.linkname) if info.islnk() else None
+            size, count = size + (origin.stat().st_size if origin else info.size), count + 1
             if size > MOST_BYTES or count > MOST_FILES:
                 raise TooMuch(f"The workspace has more than {MOST_FILES} files or {MOST_BYTES} bytes.")
             path = workspace.joinpath(*parts)
             if info.isdir():
                 path.mkdir(parents=True, exist_ok=True)
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = tar.extractfile(info)
-            assert content is not None, "it is a regular file"
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as target:
-                shutil.copyfileobj(content, target, 1 << 20)
-                os.fchmod(target.fileno(), 0o755 if info.mode & 0o111 else 0o644)
+            elif info.isreg():
+                content = tar.extractfile(info)
+                assert content is not None, "it is a regular file"
+                _write(path, content, info.mode)
+                made[info.name] = path
+            elif origin is not None:  # a second name of a file is a file of its own
+                with open(origin, "rb") as content:
+                    _write(path, content, info.mode)
+
+
+def _write(path: Path, content: IO[bytes], mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as target:
+        shutil.copyfileobj(content, target, 1 << 20)
+        os.fchmod(target.fileno(), 0o755 if mode & 0o111 else 0o644)
 
 
 def one_file(file: IO[bytes], most: int = MOST_OUTPUT) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 
 from formicary.ant.ant import Ant
 from formicary.ant.settings import AntSettings
+from formicary.executors.docker_settings import DockerSettings
 from formicary.executors.dummy import DummyExecutor
 from formicary.executors.process_group import Hands
 from formicary.executors.registry import Registry
@@ -21,6 +22,7 @@ from formicary.runner.core.logframes import parse
 from formicary.runner.core.messages import TaskOrder
 
 BOUND = 30
+NO_ENGINE = DockerSettings("off")
 
 
 class DeskOfTests:
@@ -47,6 +49,7 @@ class DeskOfTests:
 
     def joined(self, ant):
         self.present.append(ant)
+        self._tell()
 
     async def left(self, ant_id, *, lost):
         self.present.clear()
@@ -164,9 +167,9 @@ class Colony:
         self.ant = None
 
     @asynccontextmanager
-    async def running(self, *, hands=1, grace=1.0, **settings):
+    async def running(self, *, hands=1, grace=1.0, docker=NO_ENGINE, **settings):
         async with Hands(hands) as pool:
-            registry = Registry(pool, grace, extra={"DUMMY": lambda: DummyExecutor})
+            registry = Registry(pool, grace, extra={"DUMMY": lambda: DummyExecutor}, docker=docker)
             self.ant = Ant(self.bus, registry, self.objects, self.work, AntSettings("ant", hands=hands, **settings))
             async with anyio.create_task_group() as group:
                 await group.start(self.ant.run)
