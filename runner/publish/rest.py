@@ -84,7 +84,8 @@ async def call(
                 text = await _read(answer)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         why = one_line(str(error)) or type(error).__name__
-        raise WorldError(f"{host_of(url)} cannot be reached ({why})") from error
+        remedy = "; name its authority: SSL_CERT_FILE" if "CERTIFICATE_VERIFY_FAILED" in why else ""
+        raise WorldError(f"{host_of(url)} cannot be reached ({why}){remedy}") from error
     return _answered(answer, text)
 
 

@@ -6,6 +6,7 @@ from otherforges import SECRET
 
 from formicary.runner.core.errors import Locked, SetupError, ToldToWait, Undeliverable, WorldError
 from formicary.runner.core.records import Repository
+from formicary.runner.publish import rest
 from formicary.runner.publish.forges import forges_of, open_pulls_of
 from formicary.runner.publish.gitea import Gitea
 from formicary.runner.publish.gitlab import GitLab
@@ -310,3 +311,21 @@ async def test_lists_that_cannot_be_had(other_forge, name):
         double.answers.append(answer)
         with pytest.raises(error):
             await ask(repository(double.url, forge=name))
+
+
+@BOTH
+async def test_an_authority_of_ones_own_is_named_by_a_variable(receive, certificate, monkeypatch, name):
+    made = certificate("localhost")
+    server = receive(context=made.server)
+    server.answers.append((201, {}, b'{"pipeline_id": 1}'))
+    api = server.url("localhost", "/api", "https")
+    rest._trust.cache_clear()
+    with pytest.raises(WorldError, match="name its authority: SSL_CERT_FILE"):
+        await forge_of(name).post_status(repository(api), status())
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.file))
+    rest._trust.cache_clear()
+    try:
+        await forge_of(name).post_status(repository(api), status())
+    finally:
+        rest._trust.cache_clear()
+    assert len(server.calls) == 1
