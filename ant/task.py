@@ -26,6 +26,7 @@ from formicary.ant.refusal import TaskRefused
 from formicary.ant.workspace import Place
 from formicary.executors.contract import Outcome, Prepared, Session
 from formicary.runner.core.errors import (
+    ERR_ANT_LOST,
     ERR_CANCELLED,
     ERR_TIMEOUT,
     LOST_CODES,
@@ -48,7 +49,11 @@ _logger = logging.getLogger(__name__)
 
 
 class Lost(Exception):
-    """We could not do it: the attempt is lost, not failed."""
+    """We could not do it: the attempt is lost, not failed. `code` is one of `LOST_CODES`."""
+
+    def __init__(self, message: str, code: str = ERR_ANT_LOST) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Task:
@@ -113,7 +118,7 @@ class Task:
         if self._log.disowned:
             self.disown()
 
-    def _report(self, kind: Kind, *, result: Result | None = None, message: str = "") -> Report:
+    def _report(self, kind: Kind, *, result: Result | None = None, message: str = "", code: str = "") -> Report:
         order = self.order
         return Report.model_construct(
             task_execution_id=order.task_execution_id,
@@ -122,22 +127,23 @@ class Task:
             kind=kind,
             result=result,
             message=message,
+            code=code,
         )
 
     async def _attempt(self, group: TaskGroup) -> Report:
         try:
             return self._report("FINISHED", result=await self._result(group))
         except Lost as error:
-            return self._lost(str(error))
+            return self._lost(str(error), error.code)
         except (WorldError, SetupError, OSError) as error:
             return self._lost(f"{error}")
         except Exception as error:
             _logger.exception("task execution %s", self.order.task_execution_id)
             return self._lost(f"The ant failed: {type(error).__name__}: {error}")
 
-    def _lost(self, message: str) -> Report:
+    def _lost(self, message: str, code: str = ERR_ANT_LOST) -> Report:
         self._log.sys(f"This attempt is lost, which is not its script's fault. {message}")
-        return self._report("LOST", message=self._told(message))
+        return self._report("LOST", message=self._told(message), code=code)
 
     def _told(self, text: str) -> str:
         """Masked, and text that can be stored: a file's name in it may be any bytes."""
@@ -159,7 +165,7 @@ class Task:
             outcome = await self._script(session, group)
             await self._after_script(session)
         if outcome.error_code in LOST_CODES:
-            raise Lost(outcome.error_message)
+            raise Lost(outcome.error_message, outcome.error_code)
         return await self._kept(outcome)
 
     def _say_first(self) -> None:
@@ -199,7 +205,7 @@ class Task:
             except TaskRefused as error:
                 self._log.sys(str(error))
                 return Outcome(None, error.code, str(error))
-            if not outcome.ok:
+            if not outcome.ok and outcome.error_code not in LOST_CODES:  # that is said with the attempt's end
                 self._log.sys(outcome.error_message)
             return outcome
         if time.cancelled_caught:

@@ -46,7 +46,10 @@ class Services:
             raise several.exceptions[0] from None
 
     async def _start(self, service: Service, sink: Sink) -> None:
-        image = await self.images.have(service.image, service.pull_policy, sink.sys)
+        def say(text: str) -> None:
+            sink.sys(f"Service {service.name}: {text}")
+
+        image = await self.images.have(service.image, service.pull_policy, say)
         name = f"{self.prefix}-{service.name}"
         try:
             config = service_container(service, image, self.prepared.limits, self.around)

@@ -87,6 +87,8 @@ class Report(Message):
     kind: Literal["EXECUTING", "FINISHED", "RETURNED", "LOST"]
     result: Result | None = None
     message: str = ""
+    code: str = ""
+    """Of what is LOST: which of `LOST_CODES`; empty: ERR_ANT_LOST."""
 
 
 class LogChunk(Message):

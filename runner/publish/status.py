@@ -20,6 +20,7 @@ from formicary.runner.core.errors import (
     ERR_CHECKOUT,
     ERR_DEFINITION,
     ERR_EXIT_CODE,
+    ERR_IMAGE,
     ERR_REJECTED,
     ERR_TIMEOUT,
     LOST_CODES,
@@ -212,6 +213,8 @@ def _how(run: TaskRun) -> str:
         return f"failed: {run.reason}" if run.reason else "failed"
     took = _took(last)
     after = f" after {took}" if took else ""
+    if last.error_code == ERR_IMAGE:
+        return "could not have its image" + (f": {last.error_message}" if last.error_message else "")
     if last.error_code in LOST_CODES:
         return "was lost with its ant" + (f": {last.error_message}" if last.error_message else "")
     if last.error_code == ERR_TIMEOUT:

@@ -17,6 +17,7 @@ from formicary.runner.core.errors import (
     ERR_EXIT_CODE,
     ERR_FATAL,
     ERR_FORKED_JOB,
+    ERR_IMAGE,
     ERR_REJECTED,
     ERR_TIMEOUT,
     LOST_CODES,
@@ -253,6 +254,8 @@ def what_happened(task: TaskDefinition, result: Result) -> str:
         return "was cancelled"
     if code == ERR_REJECTED:
         return _with(detail, "was rejected")
+    if code == ERR_IMAGE:
+        return _with(detail, "could not have its image")
     if code in LOST_CODES:
         return "was lost with its ant" + (f": {detail}" if detail else "")
     if code == ERR_EXIT_CODE:
