@@ -171,7 +171,7 @@ def test_everything_is_described():
 #: Their examples name tasks and files that are not there, or need a method of their own.
 OF_OTHERS = {"include", "template", "tasks", "dependencies", "needs", "on_completed", "on_failed"}
 OF_OTHERS |= {"approval_policy", "fork_job_type", "fork_job_version", "await_forked_tasks", "sub_workflow", "fan_out"}
-OF_OTHERS |= {"url", "headers", "query", "body", "messaging_request_queue", "messaging_reply_queue"}
+OF_OTHERS |= {"public_plugin", "url", "headers", "query", "body", "messaging_request_queue", "messaging_reply_queue"}
 
 
 def test_its_examples_are_right_in_both():
