@@ -89,7 +89,8 @@ def _of_event(sources: Sources, repository: Repository, event: Path, webhook: st
 
 def _of_call(sources: Sources, repository: Repository, event: Path, text: str, name: str) -> list[Explained]:
     """Of the triggers of this name; without a name of all, and nothing where there is none."""
-    from formicary.runner.queen.arriving.triggered import JSON, parsed
+    from formicary.runner.queen.arriving.called import JSON
+    from formicary.runner.queen.arriving.triggered import parsed
 
     try:
         body = parsed(JSON, text)

@@ -14,9 +14,9 @@ from starlette.routing import BaseRoute
 
 from formicary.runner.artifacts import ObjectStore
 from formicary.runner.core.estimate import Estimate
-from formicary.runner.core.records import JobRequest, Repository
+from formicary.runner.core.records import Delivery, JobRequest, Repository
+from formicary.runner.queen.arriving.called import Called
 from formicary.runner.queen.arriving.registry import Registry
-from formicary.runner.queen.arriving.triggered import Called
 from formicary.runner.queen.ask import Ask
 from formicary.runner.queen.changes import Changes
 from formicary.runner.queen.keeping.logs import Logs
@@ -81,11 +81,20 @@ class Queen(Protocol):
     def health(self) -> dict[str, str]: ...
 
 
+class Weighed(Protocol):
+    """`unwanted`: why nothing comes of a call; empty if something does."""
+
+    @property
+    def unwanted(self) -> str: ...
+
+
 class Triggered(Protocol):
     """`called`: the webhook triggers of this name of jobs of this name, of one repository (its name or number) or of
-    all; a job that is disabled has them too."""
+    all; a job that is disabled has them too. `heard`: what a call comes to, RequestRefused where it does not fit; it
+    blocks for what its templates cost."""
 
     def called(self, job_type: str, name: str, repository: str = "") -> Sequence[Called]: ...
+    def heard(self, called: Called, delivery: Delivery) -> Weighed: ...
 
 
 class Explained(Protocol):

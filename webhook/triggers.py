@@ -18,10 +18,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from formicary.runner.core.errors import Conflict, RequestRefused
-from formicary.runner.core.heard import safe_headers
 from formicary.runner.core.records import TRIGGER, Delivery
-from formicary.runner.core.webhooks import RateLimit
-from formicary.runner.queen.arriving.triggered import BODY, FORM, JSON, Called, heard_of
+from formicary.runner.core.webhooks import RateLimit, safe_headers
+from formicary.runner.queen.arriving.called import BODY, FORM, JSON, Called
 from formicary.webhook.forges import github, signature
 from formicary.webhook.ledger import ACCEPTED, Accepted, process, refuse, take_delivery, write_down
 from formicary.webhook.operations import Call, Operation
@@ -86,7 +85,7 @@ async def _take(door: Door, called: Called, headers: Mapping[str, str], body: by
         return await take_delivery(door, known)
     wrong = ""
     try:
-        heard = await anyio.to_thread.run_sync(heard_of, called, delivery)
+        heard = await anyio.to_thread.run_sync(door.queen.triggered.heard, called, delivery)
         unwanted = f"`{called.job.job_type}` is disabled" if called.definition.disabled else heard.unwanted
     except RequestRefused as error:
         if error.field == BODY:

@@ -18,10 +18,6 @@ from formicary.runner.core.webhooks import WebhookTrigger
 
 MAX_KEY: Final = 1000
 """Characters of a rendered `dedup_key`."""
-MAX_HEADERS: Final = 100
-MAX_HEADER: Final = 1000
-#: Words in the names of headers that prove who calls; what they hold is nobody's business.
-_PROOF: Final = re.compile(r"auth|cookie|token|secret|signature|passw|session|credential|api-?key", re.I)
 _GO_WORD: Final = re.compile(r"(?:^|-)[a-z]")
 
 
@@ -34,16 +30,6 @@ class Heard:
     params: Mapping[str, Value] = field(default_factory=dict)
     tainted: tuple[str, ...] = ()
     dedup_key: str = ""
-
-
-def safe_headers(headers: Mapping[str, str], trigger: WebhookTrigger) -> dict[str, str]:
-    """Those that templates may see and the ledger keeps, in small letters: none that proves who calls."""
-    found: dict[str, str] = {}
-    for name, value in headers.items():
-        name = name.lower()
-        if name != trigger.where.lower() and not _PROOF.search(name) and len(found) < MAX_HEADERS:
-            found.setdefault(name, value[:MAX_HEADER])
-    return found
 
 
 def hear(trigger: WebhookTrigger, dialect: Dialect, body: Any, headers: Mapping[str, str]) -> Heard:

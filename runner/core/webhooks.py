@@ -1,7 +1,8 @@
-"""The trigger `webhook` as data: who may call, and the templates that make a request of a call. Shapes only."""
+"""The trigger `webhook` as data: who may call, the templates that make a request of a call, what of a call is kept."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -16,6 +17,10 @@ SIGNATURE: Final = "X-Hub-Signature-256"
 """Where a signature is looked for by itself."""
 AUTHORIZATION: Final = "Authorization"
 """Where a token is looked for by itself, behind `Bearer`."""
+MAX_HEADERS: Final = 100
+MAX_HEADER: Final = 1000
+#: Words in the names of headers that prove who calls; what they hold is nobody's business.
+_PROOF: Final = re.compile(r"auth|cookie|token|secret|signature|passw|session|credential|api-?key", re.I)
 
 
 class RateLimit(Shape):
@@ -42,3 +47,13 @@ class WebhookTrigger(Shape):
     def where(self) -> str:
         """The header that proves who calls."""
         return self.header or (SIGNATURE if self.auth == "hmac_sha256" else AUTHORIZATION)
+
+
+def safe_headers(headers: Mapping[str, str], trigger: WebhookTrigger) -> dict[str, str]:
+    """Those that templates may see and the ledger keeps, in small letters: none that proves who calls."""
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        name = name.lower()
+        if name != trigger.where.lower() and not _PROOF.search(name) and len(found) < MAX_HEADERS:
+            found.setdefault(name, value[:MAX_HEADER])
+    return found

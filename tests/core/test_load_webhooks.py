@@ -7,11 +7,11 @@ from costs import within
 from loading import SHORT, bad, good
 
 from formicary.runner.core.errors import RequestRefused
-from formicary.runner.core.heard import Heard, hear, safe_headers
+from formicary.runner.core.heard import Heard, hear
 from formicary.runner.core.language.deferred import masked, unmasked
 from formicary.runner.core.load import constant_plan, load, plan
 from formicary.runner.core.loading.samples import SAMPLE_NAMES
-from formicary.runner.core.webhooks import RateLimit, WebhookTrigger
+from formicary.runner.core.webhooks import RateLimit, WebhookTrigger, safe_headers
 
 HEAD = "name: go, auth: hmac_sha256, secret_config: K"
 

@@ -47,6 +47,11 @@ class FakeAnt:
     without: dict = field(default_factory=lambda: {"DOCKER": "no container engine answers"})
 
 
+class NoTriggers:
+    def called(self, job_type, name, repository=""):
+        return []
+
+
 @dataclass
 class FakeQueen:
     """Obeys the protocol on a real store; decides nothing."""
@@ -61,7 +66,7 @@ class FakeQueen:
     refuse: Exception | None = None
     waits: Estimate = field(default_factory=lambda: Estimate(0.0))
     registry: Registry = field(init=False)
-    triggered: object = None
+    triggered: object = field(default_factory=lambda: NoTriggers())
 
     def __post_init__(self):
         self.registry = Registry(

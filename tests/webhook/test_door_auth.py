@@ -14,7 +14,10 @@ from formicary.webhook.caller import new_token
 from formicary.webhook.pages.routes import page_routes
 
 LIST = "/api/jobs/requests"
-HOOKS = {"/hooks/commit", "/hooks/github", "/auth/github/webhook"}
+HOOKS = {
+    *(f"/hooks/{name}" for name in ("commit", "github", "gitlab", "gitea", "trigger/1/1", "trigger/1/1/1")),
+    "/auth/github/webhook",
+}
 OPEN = {"/health/live", "/health/ready", "/login", *HOOKS}
 
 

@@ -11,14 +11,13 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import anyio
 import anyio.to_thread
 
-from formicary.runner.core.definition import Dialect, JobDefinition
+from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import (
     FormicaryError,
     NotFound,
@@ -31,6 +30,7 @@ from formicary.runner.core.heard import Heard, hear
 from formicary.runner.core.records import TRIGGER, Definition, Delivery, JobRequest, NewRequest, Repository, SyncState
 from formicary.runner.core.records import Version as StoredVersion
 from formicary.runner.core.webhooks import WebhookTrigger
+from formicary.runner.queen.arriving.called import BODY, FORM, JSON, Called
 from formicary.runner.queen.arriving.registered import registered_request, tracked_git
 from formicary.runner.queen.arriving.sources import Sources
 from formicary.runner.queen.changes import Change, Changes
@@ -41,23 +41,8 @@ from formicary.runner.store import Store, Tx
 log = logging.getLogger("formicary.queen")
 
 EVENT: Final = "webhook"
-JSON, FORM = "json", "form"
-BODY: Final = "body"
 MOST_FIELDS: Final = 1000
 _HALF_CHARACTER: Final = re.compile(r"\\u[dD][89a-fA-F]")
-
-
-@dataclass(frozen=True, slots=True)
-class Called:
-    """A trigger that an address means. `secret` None: nobody may call it, `why` says the reason."""
-
-    repository: Repository
-    definition: Definition
-    job: JobDefinition
-    trigger: WebhookTrigger
-    dialect: Dialect
-    secret: bytes | None = None
-    why: str = ""
 
 
 class Triggered:
@@ -141,6 +126,10 @@ class Triggered:
         return (value, "") if value else (None, f"the secret `{name}` is empty")
 
     # What it leads to
+
+    def heard(self, called: Called, delivery: Delivery) -> Heard:
+        """What a call comes to; blocks for what its templates cost. Raises RequestRefused."""
+        return heard_of(called, delivery)
 
     async def carry_out(self, repository_id: int) -> None:
         """Every call of this repository's triggers that is accepted and not carried out yet. One that cannot be now is
