@@ -36,7 +36,7 @@ from formicary.cli.watch import Watcher
 from formicary.runner.core.definition import NATIVE, Dialect, JobDefinition, TaskDefinition, Value
 from formicary.runner.core.errors import DefinitionError, FormicaryError, NotFound, SetupError, UserError, WorldError
 from formicary.runner.core.execution import Plan
-from formicary.runner.core.graph import run_name
+from formicary.runner.core.graph import run_name, spreads
 from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import JobRequest, JobResource, NewRequest, Repository
 from formicary.runner.core.states import SUCCESS, TERMINAL, State
@@ -145,6 +145,9 @@ def only(task: str) -> Any:
 def _one_of(task: TaskDefinition, name: str) -> TaskDefinition:
     """The task with the combination of this name alone."""
     there = {run_name(task, one): one for one in task.matrix.combinations} if task.matrix else {}
+    if spreads(task):
+        told = f"The items of `{task.task_type}` are known when it runs: run it whole, and give its list with --param."
+        return task.model_copy(update={"unwanted": told})
     if name not in there:
         listed = ", ".join(f"`{each}`" for each in [*there][:20]) or "none"
         return task.model_copy(update={"unwanted": f"There is no `{name}`; its matrix has {listed}."})

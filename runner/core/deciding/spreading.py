@@ -46,8 +46,8 @@ def with_items(plan: Plan, name: str, fan: FanOut, items: Sequence[Value]) -> tu
     )
     before = {one.label: one.values for one in task.matrix.combinations} if task.matrix else {}
     other = [one for one in matrix.combinations if before.get(one.label, one.values) != one.values]
+    _refuse_names(job, task, matrix)
     definition = with_matrices(job, {name: matrix})
-    _refuse_names(definition, name)
     return plan.model_copy(update={"definition": definition}), tuple(run_name(task, one) for one in other)
 
 
@@ -72,12 +72,12 @@ def _refuse(job: JobDefinition, name: str, items: Sequence[Value]) -> None:
         raise RequestRefused("an item of `fan_out` may not hold a secret; let the script read the secret")
 
 
-def _refuse_names(job: JobDefinition, name: str) -> None:
-    task = job.task(name)
-    nodes = Graph.of(job).nodes
-    for one in task.matrix.combinations if task.matrix else ():
-        if nodes[run_name(task, one)].group != name:
-            raise RequestRefused(f"an item of `{name}` would be called `{run_name(task, one)}`, as another task is")
+def _refuse_names(job: JobDefinition, task: TaskDefinition, matrix: Matrix) -> None:
+    """Raises RequestRefused."""
+    others = {name for name, node in Graph.of(job).nodes.items() if node.group != task.task_type}
+    for one in matrix.combinations:
+        if (name := run_name(task, one)) in others:
+            raise RequestRefused(f"an item of `{task.task_type}` would be called `{name}`, as another task is")
 
 
 def _labelled(item_var: str, items: Sequence[Value]) -> Iterator[Combination]:
