@@ -12,11 +12,11 @@ from typing import Final
 PAGE: Final = Path(__file__).with_name("cookbook.md")
 FOLDER: Final = Path(__file__).parent.parent / "examples" / ".formicary"
 GROUPS: Final = {
-    "First steps": ("hello", "parallel", "defaults", "params", "outputs", "environment"),
+    "First steps": ("hello", "parallel", "defaults", "params", "outputs", "environment", "shell"),
     "Files": ("artifacts", "cache", "checkout", "retention", "expire"),
     "What starts a job": ("paths", "pull_request", "cron", "completed", "webhook"),
     "What runs next": ("exit_codes", "error_codes", "skip", "when", "allow_failure", "cleanup"),
-    "Again, later, too long": ("retry", "job_retry", "restart_job", "pause", "sensor", "timeout"),
+    "Again, later, too long": ("retry", "restart_task", "job_retry", "restart_job", "pause", "sensor", "timeout"),
     "Many of one kind": ("templates", "matrix", "fan_out_items"),
     "Jobs of jobs": ("fan_out", "fork_join", "sub_workflow", "include", "plugin"),
     "People and the outside": ("approval", "notify", "http", "reports", "commands"),

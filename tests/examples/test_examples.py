@@ -96,6 +96,9 @@ WAYS = [
     Way("error_codes", {"Code": "43"}, shows=("✓ deploy",)),
     Way("approval", shows=("✓ production", "| deployed to production"), hides=("| taken from",)),
     Way("approval", ends="FAILED", approved=False, shows=("was rejected", "| taken from"), hides=("| deployed to",)),
+    Way("restart_task", shows=("attempt 0", "attempt 1", "now it worked")),
+    Way("restart_task", {"Code": "3"}, "FAILED", shows=("\nattempt 0",), hides=("\nattempt 1",)),
+    Way("shell", shows=("still in .formicary", "✗ strict", "| nobody has noticed"), hides=("| never said",)),
     Way("include", shows=("good evening, ants", "ants at work")),
     Way("sub_workflow", shows=("✓ publish", "| get it from https://packages.example/app-2.0.tar")),
     Way(
@@ -123,7 +126,7 @@ WAYS = [
     Way("defaults", shows=("before every script", "first in C", "after it", "second in C.UTF-8, in .formicary")),
 ]
 
-FORKED = {"encode", "encode_scene", "deploy_region", "package"}
+FORKED = {"encode", "encode_scene", "deploy_region", "package", "io.example.greeting"}
 """Jobs that others fork, in the files of these."""
 ALONE = {"http", "container"}
 """Jobs that have a test of their own."""
