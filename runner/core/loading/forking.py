@@ -110,10 +110,9 @@ def suiting(reader: Reader, node: Node, fields: dict[str, Any], written: Mapping
     if method == EXPIRE and (kept := fields.get("artifacts")) and kept.paths:
         what = f"An {EXPIRE} task keeps no artifacts: of `artifacts` it takes `expires_after` alone"
         reader.question(_place(node, "artifacts"), what, "remove `paths`")
-    if method in FORKS:
-        if fields.get("always_run"):
-            place = _place(node, "always_run")
-            reader.tell(place, f"not supported: {method} with always_run", "the end of a job forks nothing; remove it")
+    if method in FORKS and fields.get("always_run"):
+        place = _place(node, "always_run")
+        reader.tell(place, f"not supported: {method} with always_run", "the end of a job forks nothing; remove it")
     if method in FORKS or method == EXPIRE:
         for key in (key for key in _OF_ANTS if key in written and (key != "artifacts" or method in FORKS)):
             what = f"`{key}` means nothing here: no ant runs a task of the method {method}"
