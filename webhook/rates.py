@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -72,11 +72,19 @@ class Submits:
 
 @dataclass(slots=True)
 class TriggerRates:
-    """When each trigger was called: no window holds more calls than its `rate_limit` says. It is forgotten at the
-    end of the process."""
+    """When each trigger was called: no window holds more calls than its `rate_limit` says."""
 
     clock: Callable[[], float] = time.monotonic
     _calls: dict[object, deque[float]] = field(default_factory=dict)
+
+    def knows(self, trigger: object) -> bool:
+        """Whether this process has heard of it."""
+        return trigger in self._calls
+
+    def remember(self, trigger: object, ages: Iterable[float]) -> None:
+        """It was called so many seconds ago, the longest first: before this process began."""
+        now = self.clock()
+        self._calls[trigger] = deque(now - age for age in ages)
 
     def take(self, trigger: object, limit: RateLimit) -> None:
         """One more call. Raises 429 with Retry-After; then it does not count."""

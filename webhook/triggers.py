@@ -38,6 +38,9 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 _BEARER: Final = re.compile(r"bearer +", re.I)
 _UNPROVEN: Final = "No trigger here takes this call: check the address, and the secret at both ends."
 _HOUR: Final = 3600
+_TAKEN: Final = frozenset({ACCEPTED, "handled", "coalesced"})
+"""Verdicts of calls that counted."""
+_LOOKED_AT: Final = 1000
 
 
 async def on_trigger(call: Call) -> Response:
@@ -98,17 +101,28 @@ async def _take(door: Door, called: Called, headers: Mapping[str, str], body: by
             raise HTTPException(422, f"The call does not fit the trigger: {wrong}.")
         return answer
     if called.trigger.rate_limit is not None:
-        _within_rate(door, called.definition.id, called.trigger.name, called.trigger.rate_limit)
+        _within_rate(door, called, called.trigger.rate_limit)
     return await take_delivery(door, delivery)
 
 
-def _within_rate(door: Door, definition_id: int, name: str, limit: RateLimit) -> None:
-    """Raises 429 with Retry-After."""
+def _within_rate(door: Door, called: Called, limit: RateLimit) -> None:
+    """Raises 429 with Retry-After. What was taken before this process began counts too."""
+    trigger = (called.definition.id, called.trigger.name)
+    if not door.rates.knows(trigger):
+        door.rates.remember(trigger, _ages(door, called))
     try:
-        door.rates.take((definition_id, name), limit)
+        door.rates.take(trigger, limit)
     except HTTPException:
         door.verdicts["limited"] += 1
         raise
+
+
+def _ages(door: Door, called: Called) -> list[float]:
+    """How long ago (s) the calls of it were taken that are among the newest deliveries, the oldest first."""
+    newest = door.store.read().deliveries(repository_id=called.repository.id, page_size=_LOOKED_AT).records
+    event, now = f"{called.job.job_type}/{called.trigger.name}", door.clock()
+    taken = [one for one in newest if (one.forge, one.event) == (TRIGGER, event) and one.verdict in _TAKEN]
+    return [now - one.received_at for one in reversed(taken)]
 
 
 def _delivery(door: Door, called: Called, headers: Mapping[str, str], body: bytes) -> Delivery:

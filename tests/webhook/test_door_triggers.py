@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import time
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from formicary.runner.core.records import Secret
 from formicary.webhook.app import build_app, build_hooks_app
 from formicary.webhook.datafolder import first_start, read_admin_token
 from formicary.webhook.parts import Door, Settings
+from formicary.webhook.rates import TriggerRates
 
 BASE = "http://127.0.0.1:7777"
 KEY = "correct horse"
@@ -238,6 +240,19 @@ async def test_a_rate_is_kept_by_the_second_and_duplicates_are_free(open_house):
         assert (limited.status_code, limited.headers["Retry-After"]) == (429, "40")
         now[0] += 40
         assert [(await call(name)).status_code for name in ("c", "d", "e")] == [202, 202, 429]
+
+
+async def test_a_rate_outlives_the_process(open_house):
+    async with open_house(PLAIN, DEPLOY) as house:
+        proof = {"Authorization": f"Bearer {KEY}"}
+        for _ in range(2):
+            await house.settled(await house.call({}, "plain/run", **proof))
+    async with open_house(secret="") as house:
+        limited = await house.call({}, "plain/run", **proof)
+        assert limited.status_code == 429 and 0 < int(limited.headers["Retry-After"]) <= 60
+        house.door.clock = lambda: time.time() + 3600
+        house.door.rates = TriggerRates()
+        assert (await house.call({}, "plain/run", **proof)).status_code == 202
 
 
 @pytest.mark.parametrize("header", ["X-Key", ""])
