@@ -24,7 +24,7 @@ GROUPS: Final = {
     "Secrets": ("secret", "stored_secret"),
     "One at a time": ("concurrency", "resources"),
     "From the Go original": ("go_dialect",),
-    "Whole pipelines": ("build_test_release", "image_pipeline", "etl", "train_evaluate_decide", "scan", "video"),
+    "Whole pipelines": ("release", "image_pipeline", "etl", "train_evaluate_decide", "scan", "video"),
 }  # fmt: skip
 HEAD: Final = """# Cookbook
 
