@@ -3,6 +3,7 @@
 import json
 
 import anyio
+import pytest
 
 from formicary.runner.core.execution import ArtifactRef
 from formicary.runner.core.states import State
@@ -193,3 +194,41 @@ async def test_an_item_that_outsiders_can_write_reaches_no_script(hive, repo):
         ended = await hive.ended(request.id)
     assert ended.state is State.FAILED and '"$File"' in ended.error_message
     assert hive.execution(request.id).tasks["each (File=good.txt)"].state is State.COMPLETED
+
+
+async def test_what_has_not_run_goes_on_after_a_restart_of_the_server(open_hive, repo):
+    """The list is read back from the disk, and not made anew."""
+    repo.commit({".formicary/ci.yml": JOB})
+    async with open_hive() as hive:
+        await hive.watch(repo)
+        request = await hive.submit()
+        async with hive.ant() as ant:
+            await ant.work(await ant.claim(), outputs={"Regions": ["eu", "us", "ap"]})
+            await ant.work(await ant.claim(), outputs={"url": "eu.example"})
+    async with open_hive() as hive, hive.ant() as ant:
+        names = []
+        for _ in range(3):
+            order = await ant.claim()
+            names.append(order.task.task_type)
+            await ant.work(order, outputs={"url": "us.example"})
+        assert names == ["deploy (Region=us)", "deploy (Region=ap)", "report"]
+        assert order.task.script == ("echo 3 COMPLETED eu.example us.example",)
+        assert (await hive.ended(request.id)).state is State.COMPLETED
+
+
+@pytest.mark.parametrize("again", [["a", "b"], ["b", "c"]])
+async def test_a_retry_of_the_job_makes_the_list_anew(hive, repo, again):
+    text = JOB.replace("script: [plan]", "script: [plan], allow_start_if_completed: true") + "retry: 1\n"
+    async with hive.ant() as ant:
+        request = await begun(hive, repo, text.replace("max_parallel: 2", "max_parallel: 1"))
+        await ant.work(await ant.claim(), outputs={"Regions": ["a", "b"]})
+        await ant.work(await ant.claim())
+        await ant.work(await ant.claim(), exit_code=1)
+        await ant.work(await ant.claim(), outputs={"Regions": again})
+        left = [one for one in again if one != "a"]
+        for region in left:
+            order = await ant.claim()
+            assert order.task.task_type == f"deploy (Region={region})"
+            await ant.work(order, outputs={"url": region})
+    tasks = hive.execution(request.id).tasks
+    assert {name for name in tasks if name.startswith("deploy (")} == {f"deploy (Region={one})" for one in again}
