@@ -77,6 +77,30 @@ async def test_a_clock_that_was_set_back_silences_no_schedule(hive, repo):
     await hive.until(lambda: len(hive.requests()) > before)
 
 
+@pytest.mark.parametrize(("policy", "count"), [("latest", 1), ("all", 3), ("none", 0)])
+async def test_what_was_missed_while_nothing_ran_follows_its_policy(open_hive, repo, policy, count):
+    """Three days away: one run, or three, or none; each due time is a cause of its own, and is asked for once."""
+    hour = (time.gmtime().tm_hour + 12) % 24
+    job = f"job_type: ci\ncron_trigger: '0 {hour} * * *'\ncron_missed: {policy}\nscript: [x]\n"
+    repo.commit({".formicary/ci.yml": job})
+    async with open_hive() as hive:
+        await hive.watch(repo)
+        (definition,) = hive.store.read().definitions()
+        before = len(hive.requests())
+        last = time.time() - 3 * 86_400
+        await hive.store.write(lambda tx: tx.set_cron_last(definition.id, last))
+    async with open_hive() as hive:
+        with anyio.fail_after(10):
+            while (hive.store.read().cron_last(definition.id) or 0) <= last:  # of `none` nobody hears
+                await anyio.sleep(0.01)
+        made = hive.requests()[before:]
+        assert [one.event for one in made] == ["schedule"] * count
+        for _ in range(2):
+            hive.queen.registered(hive.store.read().definitions())
+        await anyio.wait_all_tasks_blocked()
+        assert len(hive.requests()) == before + count
+
+
 async def test_a_machine_that_slept_has_not_lost_its_ants(open_hive, repo):
     """A laptop that was closed for a night: the task goes on where it was, and does not run a second time."""
     repo.commit({".formicary/ci.yml": ONE})
