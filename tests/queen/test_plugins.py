@@ -41,7 +41,8 @@ def definition(hive, job_type="io.acme.scan"):
 async def ran(hive, repo, wanted):
     """What the forked job says, and how its parent ended."""
     repo.commit({".formicary/ci.yml": CALL.format(wanted=wanted)})
-    await hive.watch(repo)
+    known = hive.store.read().repository_named(repo.path.name)
+    await (hive.reconciler.sync(known.id) if known else hive.watch(repo))
     async with hive.ant() as ant:
         request = await hive.submit()
         order = await ant.claim()
@@ -128,6 +129,17 @@ async def test_the_own_repository_comes_first(hive, repo, plugin_repo):
     repo.commit({".formicary/own.yml": own})
     order = await ran(hive, repo, "1.0")
     assert order.task.script == ("ours",) and hive.request(order.request_id).commit
+
+
+@pytest.mark.parametrize(("wanted", "says"), [("1.0", "first"), ("^1.0", "first"), ("", "second")])
+async def test_a_text_that_was_changed_is_not_the_version_it_says_it_is(hive, repo, wanted, says):
+    """Not even for a job of the same commit: who names a version gets what was released. Who names none, the text."""
+    own = {".formicary/own.yml": "job_type: io.acme.scan\nsem_version: 1.0\nscript: [first]\n"}
+    stored = await committed(hive, repo, own)
+    repo.commit({".formicary/own.yml": own[".formicary/own.yml"].replace("first", "second")})
+    await hive.reconciler.sync(stored.id)
+    order = await ran(hive, repo, wanted)
+    assert order.task.script == (says,)
 
 
 async def test_a_public_plugin_of_another_organization(hive, repo, plugin_repo):

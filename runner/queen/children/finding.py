@@ -16,6 +16,7 @@ from formicary.runner.core.load import Loaded
 from formicary.runner.core.records import Definition, JobRequest, Repository, SyncState
 from formicary.runner.core.released import Plugin
 from formicary.runner.core.versions import newest, read_version, suits
+from formicary.runner.queen.arriving.plugins import digest_of
 from formicary.runner.queen.arriving.sources import FOLDER, NO_GIT, Sources, load_all, without_doubles
 from formicary.runner.store import Reader
 
@@ -68,13 +69,24 @@ class Finding:
             job = loaded.definition
             if not wanted and (job is None or loaded.problems):
                 raise DefinitionError(loaded.problems)
-            return _same_place(request, job, loaded, 0) if job is not None and _is(job, wanted) else None
+            if job is None or not _is(job, wanted) or (wanted and self._is_another(request, loaded, job)):
+                return None
+            return _same_place(request, job, loaded, 0)
         here = self.reader.definitions(repository_id=own.id) if own else []
         named = next((one for one in here if one.job_type == job_type), None)
         job = self._registered(named)
         if named is None or job is None or named.version_id is None or not _is(job, wanted):
             return None
         return _same_place(request, job, None, named.version_id)
+
+    def _is_another(self, request: JobRequest, loaded: Loaded, job: JobDefinition) -> bool:
+        """Whether the version that it says it is was released with another text: then that one is meant."""
+        version = read_version(job.sem_version)
+        return any(
+            one.released and version is not None and one.plain == version.plain and one.digest != digest_of(loaded)
+            for one in self.reader.plugins(request.organization_id, job.job_type)
+            if one.repository_id == request.repository_id
+        )
 
     def _released(self, request: JobRequest, known: Sequence[Plugin], wanted: str) -> Found | None:
         """The newest version that is wanted, of the same repository or else of any."""
