@@ -1,4 +1,8 @@
-"""Path patterns of artifacts and caches: `*` and `?` within a name, `**` across folders, `[a-z]`. Pure."""
+"""Path patterns of artifacts, caches and reports: `*` and `?` within a name, `**` across folders, `[a-z]`. Pure.
+
+What stands between two stars is looked for once, from the left, and never again (`(?>…)`): the first place is as good
+as any later one. So no pattern takes long, whatever the names are.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +29,25 @@ def fixed_folder(pattern: str) -> str:
 @cache
 def matcher(pattern: str) -> re.Pattern[str]:
     """Matches what the pattern names, whole."""
-    parts = pattern.strip("/").split("/")
-    text = ""
-    for number, part in enumerate(parts):
-        last = number == len(parts) - 1
-        if part == "**":
-            text += ".*" if last else "(?:.*/)?"
-        else:
-            text += _name(part) + ("" if last else "/")
+    first, *others = _chunks(pattern.strip("/").split("/"))
+    text = "/".join(map(_name, first)) + ("/" if first and others else "")
+    *middle, last = others or [None]
+    for chunk in filter(None, middle):
+        text += f"(?>(?:[^/]*/)*?{'/'.join(map(_name, chunk))}/)"
+    if last is not None:
+        text += f"(?:.*/)?{'/'.join(map(_name, last))}" if last else ".*"
     return re.compile(text, re.DOTALL)
+
+
+def _chunks(parts: list[str]) -> list[list[str]]:
+    """What stands between the `**`."""
+    chunks: list[list[str]] = [[]]
+    for part in parts:
+        if part == "**":
+            chunks.append([])
+        else:
+            chunks[-1].append(part)
+    return chunks
 
 
 @cache
@@ -44,17 +58,25 @@ def below(pattern: str) -> re.Pattern[str]:
 
 def _name(part: str) -> str:
     """One name between slashes as a regular expression."""
-    text, at = "", 0
+    first, *others = _fixed(part)
+    *middle, last = others or [None]
+    text = first + "".join(f"(?>[^/]*?{one})" for one in middle if one)
+    return text if last is None else f"{text}[^/]*{last}"
+
+
+def _fixed(part: str) -> list[str]:
+    """What stands between the stars: characters, one each."""
+    found, at = [""], 0
     while at < len(part):
         char, at = part[at], at + 1
         if char == "*":
-            text += "[^/]*"
+            found.append("")
         elif char == "?":
-            text += "[^/]"
+            found[-1] += "[^/]"
         elif char == "[" and (end := part.find("]", at + 1)) > 0:
             inner = part[at:end].replace("\\", "\\\\")
-            text += f"(?!/)[{'^' + inner[1:] if inner[0] in '!^' else inner}]"
+            found[-1] += f"(?!/)[{'^' + inner[1:] if inner[0] in '!^' else inner}]"
             at = end + 1
         else:
-            text += re.escape(char)
-    return text
+            found[-1] += re.escape(char)
+    return found

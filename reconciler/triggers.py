@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
-import pathspec
-
 from formicary.runner.core.definition import JobDefinition, RefFilter
+from formicary.runner.queen.arriving.globs import globs_of
 
 SKIP_MARKS: Final = re.compile(r"\[(skip ci|ci skip)\]", re.IGNORECASE)
 
@@ -74,7 +72,7 @@ def judge(job: JobDefinition, pushed: Pushed) -> Verdict | None:
 
 
 def matches(globs: Sequence[str], name: str) -> bool:
-    return bool(_spec(tuple(globs)).match_file(name))
+    return globs_of(tuple(globs)).match(name)
 
 
 def _ref_reason(wanted: RefFilter, ref: str) -> str:
@@ -104,8 +102,3 @@ def path_reason(paths: Sequence[str], ignored: Sequence[str], files: Sequence[st
 
 def listed(globs: Sequence[str]) -> str:
     return ", ".join(f"`{glob}`" for glob in globs)
-
-
-@lru_cache(maxsize=512)
-def _spec(globs: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
-    return pathspec.GitIgnoreSpec.from_lines(globs)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from typing import Any
-
-import pathspec
 
 from formicary.runner.core.definition import JobDefinition, Value, WhenFilter
+from formicary.runner.queen.arriving.globs import globs_of
 
 
 def passed_by(job: JobDefinition, params: Mapping[str, Value]) -> JobDefinition:
@@ -35,12 +32,7 @@ def unwanted(when: WhenFilter, params: Mapping[str, Value]) -> str:
 
 
 def _any(globs: tuple[str, ...], names: Iterable[str]) -> bool:
-    return any(_spec(globs).match_file(name) for name in names if name)
-
-
-@lru_cache(maxsize=512)
-def _spec(globs: tuple[str, ...]) -> Any:
-    return pathspec.GitIgnoreSpec.from_lines(globs)
+    return any(globs_of(globs).match(name) for name in names if name)
 
 
 def _named(name: str) -> str:
