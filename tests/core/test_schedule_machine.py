@@ -168,9 +168,8 @@ class Queue(RuleBasedStateMachine):
         assert ranks == sorted(ranks)
         later = [w.scheduled_at for w in waiting if w.scheduled_at is not None and w.scheduled_at > self.now]
         assert admitted.next_at == min(later, default=None)
-        if not self.tasks or all(one.need is None for one, _, _ in self.tasks.values()):
-            for one in self.waiting.values():
-                self.check_reason(one, admitted.reason(one.request_id), admitted, most)
+        for one in self.waiting.values():
+            self.check_reason(one, admitted.reason(one.request_id), admitted, most)
         return admitted
 
     def begin(self, admission, ants):
