@@ -19,7 +19,7 @@ from formicary.executors.docker_api import Engine
 from formicary.executors.docker_files import Sees
 from formicary.executors.docker_images import Images
 from formicary.executors.docker_reaping import Owner, reap
-from formicary.executors.docker_session import CLEANING_SECONDS, DockerSession
+from formicary.executors.docker_session import CLEANING_SECONDS, DockerSession, Removal, removed
 from formicary.executors.docker_settings import DEFAULTS, DockerSettings
 from formicary.executors.process_group import Hands
 
@@ -40,19 +40,28 @@ class DockerExecutor:
         self._settings = settings
         self._images = Images(self.engine)
         self._owner = Owner.of(settings.work)
+        self._owed: list[Removal] = []
         self._sees = Sees(None if settings.workspace == "auto" else settings.workspace == "mount")
 
     @asynccontextmanager
     async def open(self, prepared: Prepared) -> AsyncIterator[Session]:
         """Containers are made when the first script runs: before that nobody knows what they need."""
-        session = DockerSession(prepared, self.engine, self._images, self._owner, self._sees, self._grace)
+        session = DockerSession(prepared, self.engine, self._images, self._owner, self._sees, self._grace, self._owed)
         try:
             yield session
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLEANING_SECONDS) as scope:
                 await session.close()
+                await self._pay()
             if scope.cancelled_caught:
                 _logger.warning("containers of %s are left to the next start", prepared.task_execution_id)
+
+    async def _pay(self) -> None:
+        """Remove what could not be removed when its task ended: the engine may answer again."""
+        owed, self._owed[:] = list(self._owed), []
+        for removal in owed:
+            if await removed(removal) is not None:
+                self._owed.append(removal)
 
     async def reap(self) -> list[str]:
         """Remove what ants that are gone have left; the names of the containers. Raises EngineAway, EngineSays."""

@@ -33,6 +33,8 @@ from formicary.runner.core.errors import ERR_DEFINITION, ERR_LOST, LostError
 CLEANING_SECONDS: Final = 180.0
 """A bound on removing what a task had: its containers are killed within it, and its files copied."""
 
+Removal = Callable[[], Awaitable[object]]
+
 _logger = logging.getLogger(__name__)
 
 
@@ -40,8 +42,16 @@ class DockerSession:
     """See `contract.Session`."""
 
     def __init__(
-        self, prepared: Prepared, engine: Engine, images: Images, owner: Owner, sees: Sees, grace: float
+        self,
+        prepared: Prepared,
+        engine: Engine,
+        images: Images,
+        owner: Owner,
+        sees: Sees,
+        grace: float,
+        owed: list[Removal],
     ) -> None:
+        self._owed = owed
         self._prepared, self._engine, self._images, self._grace = prepared, engine, images, grace
         safe = re.sub(r"[^A-Za-z0-9_.-]", "-", prepared.task_execution_id)[:60]
         self._name = f"formicary-{safe}-{token_hex(4)}"
@@ -261,8 +271,16 @@ class DockerSession:
         except (Wrong, EngineSays, EngineAway, OSError) as error:
             failed.append(f"The files of its container could not be copied: {error}.")
 
-    async def _quietly(self, remove: Callable[[], Awaitable[object]]) -> None:
-        try:
-            await remove()
-        except (EngineSays, EngineAway, ExceptionGroup) as error:
-            _logger.warning("of %s something is left to the next start: %s", self._prepared.task_execution_id, error)
+    async def _quietly(self, remove: Removal) -> None:
+        if (why := await removed(remove)) is not None:
+            _logger.warning("something of %s is removed later: %s", self._prepared.task_execution_id, why)
+            self._owed.append(remove)
+
+
+async def removed(remove: Removal) -> Exception | None:
+    """Why something could not be removed."""
+    try:
+        await remove()
+    except (EngineSays, EngineAway, ExceptionGroup) as error:
+        return error
+    return None

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import subprocess
+import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -188,3 +190,51 @@ def run(shell, prepare, sink):
             return await session.run(items, sink, check=check)
 
     return run_items
+
+
+PROXY = """
+import socket, sys, threading
+
+def copy(source, target):
+    while data := source.recv(65536):
+        target.sendall(data)
+    target.shutdown(socket.SHUT_WR)
+
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen(50)
+print("ready", flush=True)
+while True:
+    theirs, ours = listener.accept()[0], socket.socket(socket.AF_UNIX)
+    ours.connect(sys.argv[2])
+    for ends in ((theirs, ours), (ours, theirs)):
+        threading.Thread(target=copy, args=ends, daemon=True).start()
+"""
+
+
+class Cut:
+    """The engine behind a socket of the test's own, which can be taken away from it."""
+
+    def __init__(self, path, engine):
+        self._path, self._engine = path, engine.removeprefix("unix://")
+        self.address = f"unix://{path}"
+
+    def mend(self):
+        words = [sys.executable, "-c", PROXY, str(self._path), self._engine]
+        self._process = subprocess.Popen(words, stdout=subprocess.PIPE)
+        assert self._process.stdout.readline() == b"ready\n"
+
+    def cut(self):
+        with self._process as process:
+            process.kill()
+        self._path.unlink()
+
+
+@pytest.fixture
+def cut(engine, tmp_path):
+    if not engine.address.startswith("unix:"):
+        pytest.skip("needs an engine at a socket of this machine")
+    made = Cut(tmp_path / "e.sock", engine.address)
+    made.mend()
+    yield made
+    made.cut()

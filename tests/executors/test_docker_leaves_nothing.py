@@ -1,6 +1,7 @@
 """Nothing outlives its task on the engine: whatever its script starts, whenever it is cancelled, however we end."""
 
 import fcntl
+import gc
 import os
 import pickle
 import signal
@@ -184,3 +185,25 @@ def test_what_a_living_ant_has_is_left_alone(tmp_path):
         assert owner.may_remove(labels)
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert not owner.may_remove(labels)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_an_engine_that_goes_away_is_no_ones_failed_script(docker, contain, engine, cut, sink):
+    """D12: the attempt is lost; what could not be removed then is removed once the engine is there again."""
+    executor = docker(address=cut.address)
+    outcomes = []
+
+    async def run(session):
+        outcomes.append(await session.run(["echo ready; sleep 600"], sink))
+
+    async with executor.open(contain()) as session:
+        async with anyio.create_task_group() as group:
+            group.start_soon(run, session)
+            await sink.said(b"ready")
+            cut.cut()
+    assert outcomes[0].error_code == ERR_LOST and "does not answer" in outcomes[0].error_message
+    gc.collect()  # the library forgets sockets that could not be connected
+    cut.mend()
+    async with executor.open(contain()) as session:
+        assert (await session.run(["true"], sink)).ok
