@@ -13,7 +13,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from formicary.runner.core.clock import ClockSet
 from formicary.runner.core.definition import JobDefinition, Value
+from formicary.runner.core.errors import ERR_ANT_LOST
 from formicary.runner.core.forked import CancelChildren, ChildEnded, Children, Forked, Gather, Mind, Overlong, Spread
 from formicary.runner.core.judged import Judgement
 from formicary.runner.core.known import Known
@@ -53,8 +55,7 @@ class Held(Part):
 class Attempt(Part):
     """A task execution: one attempt at a task. `number` counts from 1 within the execution (TaskRetry = number - 1).
     `tally`: its reports in figures, the rest is in the store. `hard`: an error code forbids any retry, as FATAL does.
-    `votes` of a MANUAL task: one a person, the newest; `overdue`: what of its approval has passed.
-    """
+    `votes` of a MANUAL task: one a person, the newest; `overdue`: what of its approval has passed."""
 
     id: str
     number: int
@@ -135,9 +136,7 @@ class Execution(Part):
     RESTART_JOB or PAUSE_JOB was said, by a task or (PAUSE) a person: nothing new starts, and when what runs has ended
     the job rests until `retry_at`, or until somebody resumes it. `rested` counts these; `resting_since` = it does now.
     A job that waits for people alone rests too, as MANUAL_APPROVAL_REQUIRED; ANSWERED = they have answered, and it goes
-    on, as the same attempt of the job, when it is admitted again.
-    `held` = what the whole job holds; at rest it holds nothing.
-    """
+    on, as the same attempt of the job, when it is admitted again. `held` = what the whole job holds; none at rest."""
 
     id: int
     request_id: int
@@ -251,11 +250,12 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class AntLost:
-    """The lease ended without a result, or the ant said it cannot go on: lost, not failed (D12)."""
+    """The lease ended without a result, or the ant cannot go on: lost, not failed (D12). `code` is of `LOST_CODES`."""
 
     task_execution_id: str
     fence: int
     message: str
+    code: str = ERR_ANT_LOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +319,7 @@ Event = (
     | CancelAsked
     | PauseAsked
     | ResumeAsked
+    | ClockSet
     | Approved
     | Rejected
     | Overdue

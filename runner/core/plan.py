@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from formicary.runner.core.clock import ClockSet
 from formicary.runner.core.deciding import children
 from formicary.runner.core.deciding import outcome as outcomes
 from formicary.runner.core.deciding.advance import advance, awake, bar, go_on, halt, resume, set_out, unbar
@@ -26,7 +27,6 @@ from formicary.runner.core.deciding.course import (
 )
 from formicary.runner.core.deciding.ending import over
 from formicary.runner.core.deciding.spreading import spread
-from formicary.runner.core.errors import ERR_ANT_LOST
 from formicary.runner.core.execution import (
     Acquired,
     AntLost,
@@ -114,17 +114,22 @@ def outstanding(execution: Execution, plan: Plan, now: float) -> tuple[Order, ..
             orders.append(Ask(execution.id, run.name, last.id, last.fence))
             for what, at in dues(nodes[run.name].task, last):
                 orders.append(WakeAt(execution.id, max(at, now), Overdue(last.id, what)))
-        elif run.retry_at is not None:
-            orders.append(WakeAt(execution.id, max(run.retry_at, now), RetryDue(run.name)))
         elif run.state in LEASED and stopped(execution, nodes[run.name]):
             orders.append(Stop(run.attempts[-1].id, why_stopped(Course(execution, plan, now, 0), nodes[run.name])))
         orders += children.outstanding(execution, run, nodes[run.name].task.timeout, now)
     orders += children.outstanding_of_cancelled(execution)
+    return (*orders, *_wakes(execution, now))
+
+
+def _wakes(execution: Execution, now: float) -> Iterator[Order]:
+    """When it is to be looked at again as a whole, and which of its tasks are to be tried again."""
+    for run in execution.tasks.values():
+        if run.retry_at is not None:
+            yield WakeAt(execution.id, max(run.retry_at, now), RetryDue(run.name))
     if execution.retry_at is not None:
-        orders.append(WakeAt(execution.id, max(execution.retry_at, now), RetryDue()))
+        yield WakeAt(execution.id, max(execution.retry_at, now), RetryDue())
     elif execution.deadline is not None and execution.resting_since is None:
-        orders.append(WakeAt(execution.id, max(execution.deadline, now), DeadlinePassed()))
-    return tuple(orders)
+        yield WakeAt(execution.id, max(execution.deadline, now), DeadlinePassed())
 
 
 # -- events of the execution ------------------------------------------------------------------------------------------
@@ -180,6 +185,22 @@ def _retry_due(course: Course, event: RetryDue) -> None:
     if run is not None:
         return course.start(run)
     _go_on(course)
+
+
+def _clock_set(course: Course, event: ClockSet) -> None:
+    """What lasts so and so long lasts as long: what the clock tells of its end moves with the clock. An approval is due
+    when the clock says so."""
+    if moved := _moved(course.execution, ("deadline", "retry_at", "resting_since"), event.by):
+        course.change(**moved)
+    for run in list(course.tasks.values()):
+        if moved := _moved(run, ("retry_at", "polling_since"), event.by):
+            course.add(run.model_copy(update=moved))
+    course.orders.extend(_wakes(course.execution, course.now))
+
+
+def _moved(part: Execution | TaskRun, names: tuple[str, ...], by: float) -> dict[str, float]:
+    found = ((name, getattr(part, name)) for name in names)
+    return {name: at + by for name, at in found if at is not None}
 
 
 def _go_on(course: Course) -> None:
@@ -274,7 +295,7 @@ def _offer_returned(course: Course, event: OfferReturned) -> None:
 
 def _ant_lost(course: Course, event: AntLost) -> None:
     if found := _newest(course, event.task_execution_id, event.fence):
-        over(course, *found, Result(error_code=ERR_ANT_LOST, error_message=event.message))
+        over(course, *found, Result(error_code=event.code, error_message=event.message))
 
 
 def _finished(course: Course, event: Finished) -> None:
@@ -307,6 +328,7 @@ _EVENTS: Final[Mapping[type[Any], Callable[[Course, Any], None]]] = {
     CancelAsked: _cancel_asked,
     PauseAsked: _pause_asked,
     ResumeAsked: _resume_asked,
+    ClockSet: _clock_set,
     Approved: voted,
     Rejected: voted,
     Overdue: overdue,

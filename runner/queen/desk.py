@@ -10,7 +10,7 @@ from functools import partial
 import anyio.to_thread
 
 from formicary.runner.core.deciding.outcome import failed
-from formicary.runner.core.errors import StaleFence
+from formicary.runner.core.errors import ERR_ANT_LOST, LOST_CODES, StaleFence
 from formicary.runner.core.execution import AntLost, Event, Executing, Finished, OfferReturned, Result
 from formicary.runner.core.graph import task_of
 from formicary.runner.core.messages import Ant, LogChunk, Report, TaskOrder
@@ -31,6 +31,9 @@ class QueensDesk:
     lease_seconds: float
     _leases: dict[str, Lease] = field(default_factory=dict)
     _armed: float = float("inf")
+
+    def __post_init__(self) -> None:
+        self.engine.timers.heed(self._clock_set)
 
     # Ants
 
@@ -106,15 +109,18 @@ class QueensDesk:
         if self._leases:
             self._arm(max(min(lease.deadline for lease in self._leases.values()), now + 0.1))
 
+    def _clock_set(self, _by: float) -> None:
+        """Heartbeats since then were told by the new clock, those before by the old one: all begin anew."""
+        self._after_a_jump(self.engine.clock())
+
     def _after_a_jump(self, now: float) -> None:
         """This should have run long ago: the machine slept, or its clock was set. The ants could not say anything in a
         time that was not there, so they get the time of one more lease to say it."""
         log.warning("the clock has jumped; the ants are given %.0f s to say that they are there", self.lease_seconds)
-        for name, lease in self._leases.items():
-            later = max(lease.deadline, now + self.lease_seconds)
-            self._leases[name] = lease.model_copy(update={"deadline": later})
+        deadline, self._armed = now + self.lease_seconds, float("inf")
+        self._leases = {name: one.model_copy(update={"deadline": deadline}) for name, one in self._leases.items()}
         if self._leases:
-            self._arm(min(lease.deadline for lease in self._leases.values()))
+            self._arm(deadline)
 
     async def _lose(self, lease: Lease, message: str) -> None:
         log.warning("task execution %s is lost: %s", lease.task_execution_id, message)
@@ -229,4 +235,5 @@ def _event(report: Report) -> Event:
         return Finished(report.task_execution_id, report.fence, report.result or Result())
     if report.kind == "RETURNED":
         return OfferReturned(report.task_execution_id, report.fence)
-    return AntLost(report.task_execution_id, report.fence, report.message)
+    code = report.code if report.code in LOST_CODES else ERR_ANT_LOST
+    return AntLost(report.task_execution_id, report.fence, report.message, code)

@@ -288,6 +288,7 @@ class Dispatcher:
             if request is None or request.state is not State.PENDING:
                 return self._give_up(place, worker, claim)
             start = self._prepare(request, waiting, place, worker, claim)
+            self.engine.timers.notice()
             step = await self.engine.store.write(lambda tx: self._begin(tx, start))
         except Exception as error:
             self._give_up(place, worker, claim)

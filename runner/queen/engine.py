@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import anyio
 
 from formicary.runner.bus import Bus
+from formicary.runner.core.clock import ClockSet
 from formicary.runner.core.deciding.children import only_waits
 from formicary.runner.core.definition import EXPIRE, NATIVE
 from formicary.runner.core.errors import ERR_DEFINITION, DefinitionError
@@ -95,6 +97,13 @@ class Engine:
     mail: list[tuple[int, Event]] = field(default_factory=list)
     """Events that were met where nobody could wait for the disk; the dispatcher feeds them first."""
 
+    def __post_init__(self) -> None:
+        self.timers.heed(self._clock_set)
+
+    def _clock_set(self, by: float) -> None:
+        for execution_id in self.board.live:
+            self.timers.at(self.clock(), partial(self.feed, execution_id, ClockSet(by)), execution_id)
+
     def ring(self) -> None:
         """Wake the dispatcher."""
         self.wake.set()
@@ -109,6 +118,7 @@ class Engine:
         live = self.board.live.get(execution_id)
         if live is None:
             return
+        self.timers.notice()
         held, live.held = live.held, []
         batch = (*held, *events)
         if not batch:

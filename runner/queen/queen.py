@@ -82,6 +82,7 @@ class Queen:
         sources: Sources,
         settings: QueenSettings | None = None,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         settings = settings or QueenSettings()
         self.store = store
@@ -90,7 +91,7 @@ class Queen:
         self.secrets = settings.secrets or Secrets(store)
         self._bus = bus
         self._clock = clock
-        self._timers = Timers(clock)
+        self._timers = Timers(clock, steady)
         self._board = Board()
         self._versions: OrderedDict[int, tuple[Version, JobDefinition | None]] = OrderedDict()
         self._engine = Engine(

@@ -6,9 +6,18 @@ who pauses and resumes."""
 import pytest
 from runs import A, B, C, Run, task
 
+from formicary.runner.core.clock import ClockSet
 from formicary.runner.core.deciding.outcome import MOST_RESTS, POLLS_KEPT
 from formicary.runner.core.definition import Retry
-from formicary.runner.core.execution import CancelAsked, DeadlinePassed, Forget, PauseAsked, ResumeAsked, WakeAt
+from formicary.runner.core.execution import (
+    CancelAsked,
+    DeadlinePassed,
+    Forget,
+    PauseAsked,
+    ResumeAsked,
+    RetryDue,
+    WakeAt,
+)
 from formicary.runner.core.plan import outstanding
 from formicary.runner.core.states import TERMINAL, State
 
@@ -154,3 +163,32 @@ def test_fatal_goes_before_a_rest():
     run.finish(A, 3)
     run.finish(B, 1)
     assert (run.state, run.execution.error_code) == ("FAILED", "ERR_FATAL")
+
+
+def test_a_clock_that_is_set_moves_what_it_tells_and_nothing_else():
+    """The time that is left stays what it was: of the job, of a retry's delay, of a rest."""
+    run = Run(task(A, retry=Retry(attempts=1, delay=60.0)), task(B), timeout=600.0)
+    run.finish(A, 1)
+    before, left = run.execution, run.execution.deadline - run.now
+    run.now += 3600
+    orders = run.send(ClockSet(3600.0))
+    assert run.execution.deadline - run.now == left
+    assert run.execution.tasks[A].retry_at == before.tasks[A].retry_at + 3600
+    assert {(order.at, order.event) for order in orders} == {
+        (run.execution.tasks[A].retry_at, RetryDue(A)),
+        (run.execution.deadline, DeadlinePassed()),
+    }
+    assert run.states == "build=PENDING test=READY"
+    run.now -= 3600
+    run.send(ClockSet(-3600.0))
+    assert run.execution == before
+
+
+def test_a_clock_that_is_set_while_it_rests_takes_none_of_its_time():
+    run = Run(task(A, codes={"3": "PAUSE_JOB"}), timeout=600.0, pause_time=60.0)
+    deadline = run.execution.deadline
+    run.finish(A, 3)
+    run.now += 3600 + 60
+    run.send(ClockSet(3600.0))
+    run.send(RetryDue())
+    assert run.execution.deadline == deadline + 3600 + 60

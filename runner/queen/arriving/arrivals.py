@@ -57,7 +57,7 @@ class Arrivals:
         cancels = job is not None and job.concurrency is not None and job.concurrency.cancel_in_progress
         due = request.scheduled_at is None or request.scheduled_at <= self.engine.clock()
         if not due and request.scheduled_at is not None:
-            self.engine.timers.at(request.scheduled_at, partial(self._due, request.id, cancels))
+            self.engine.timers.at(request.scheduled_at, partial(self._due, request.id, cancels), wall=True)
         elif cancels:
             await self.supersede(request.id, anew=anew)
         self.engine.ring()

@@ -68,7 +68,7 @@ class Clockwork:
     def _arm(self, definition_id: int, expression: str, due: float) -> None:
         if self._armed.get(definition_id) != (expression, due):
             self._armed[definition_id] = (expression, due)
-            self._timers.at(due, lambda: self._fire(definition_id, expression, due))
+            self._timers.at(due, lambda: self._fire(definition_id, expression, due), wall=True)
 
     async def _fire(self, definition_id: int, expression: str, due: float) -> None:
         if self._armed.get(definition_id) != (expression, due):
