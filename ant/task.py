@@ -30,6 +30,7 @@ from formicary.runner.core.errors import (
     ERR_CANCELLED,
     ERR_TIMEOUT,
     LOST_CODES,
+    LostError,
     NotSupported,
     SetupError,
     StaleFence,
@@ -135,7 +136,7 @@ class Task:
             return self._report("FINISHED", result=await self._result(group))
         except Lost as error:
             return self._lost(str(error), error.code)
-        except (WorldError, SetupError, OSError) as error:
+        except (WorldError, SetupError, LostError, OSError) as error:
             return self._lost(f"{error}")
         except Exception as error:
             _logger.exception("task execution %s", self.order.task_execution_id)

@@ -60,7 +60,7 @@ class DockerExecutor:
         """Remove what could not be removed when its task ended: the engine may answer again."""
         owed, self._owed[:] = list(self._owed), []
         for removal in owed:
-            if await removed(removal) is not None:
+            if await removed(removal):
                 self._owed.append(removal)
 
     async def reap(self) -> list[str]:

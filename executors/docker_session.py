@@ -28,7 +28,7 @@ from formicary.executors.docker_reaping import Owner
 from formicary.executors.docker_services import Services
 from formicary.executors.fresh_shells import script_for
 from formicary.executors.shell_script import Announcer
-from formicary.runner.core.errors import ERR_DEFINITION, ERR_LOST, LostError
+from formicary.runner.core.errors import ERR_DEFINITION, ERR_LOST, LOST_CODES, LostError
 
 CLEANING_SECONDS: Final = 180.0
 """A bound on removing what a task had: its containers are killed within it, and its files copied."""
@@ -62,7 +62,7 @@ class DockerSession:
         self._services: Services | None = None
         self._made: list[Standing] = []
         self._standing: Standing | None = None
-        self._had_before = False
+        self._had_before = self._lost = False
 
     async def run(self, items: Sequence[str], sink: Sink, *, name: str = "script", check: bool = True) -> Outcome:
         """See `contract.Session`. A task without a script runs the command of its image, or of its definition."""
@@ -82,6 +82,7 @@ class DockerSession:
             outcome = Outcome(None, ERR_LOST, f"{error}.")
         if not outcome.ok and self._services is not None and name == "script":
             await self._tell_of_services(sink)
+        self._lost = outcome.error_code in LOST_CODES
         return replace(outcome, usage={**outcome.usage, "wall_seconds": time.monotonic() - started})
 
     async def _tell_of_services(self, sink: Sink) -> None:
@@ -239,7 +240,8 @@ class DockerSession:
     # ---- the end
 
     async def close(self) -> None:
-        """Nothing of the task is left after this. Raises LostError where its files could not be had."""
+        """Nothing of the task is left after this. Raises LostError where its files could not be had, and nobody knows
+        yet that it is lost."""
         failed: list[str] = []
         if (standing := self._standing) is not None:
             await self._bring_back(standing, failed)
@@ -256,7 +258,7 @@ class DockerSession:
                 await self._quietly(partial(self._engine.remove_volume, volume))
         if self._made:
             await to_thread.run_sync(self._files.hand_back)
-        if failed:
+        if failed and not self._lost:
             raise LostError(failed[0])
 
     async def _bring_back(self, standing: Standing, failed: list[str]) -> None:
@@ -272,15 +274,15 @@ class DockerSession:
             failed.append(f"The files of its container could not be copied: {error}.")
 
     async def _quietly(self, remove: Removal) -> None:
-        if (why := await removed(remove)) is not None:
+        if why := await removed(remove):
             _logger.warning("something of %s is removed later: %s", self._prepared.task_execution_id, why)
             self._owed.append(remove)
 
 
-async def removed(remove: Removal) -> Exception | None:
-    """Why something could not be removed."""
+async def removed(remove: Removal) -> str:
+    """Why something could not be removed; empty if it was."""
     try:
         await remove()
     except (EngineSays, EngineAway, ExceptionGroup) as error:
-        return error
-    return None
+        return str(error)
+    return ""
