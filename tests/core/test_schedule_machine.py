@@ -19,19 +19,23 @@ DEPTH = st.none() | st.integers(0, 3)
 ORGANIZATIONS = st.sampled_from(("o", "o", "p"))
 NEEDS = st.none() | st.builds(
     Need,
-    st.sampled_from(("db", "db", "bus", "gone")),
-    tags=st.frozensets(st.just("a"), max_size=1),
+    st.sampled_from(("db", "db", "db", "db", "bus", "gone")),
+    tags=st.sampled_from((frozenset(), frozenset(), frozenset("a"))),
     value=st.integers(1, 3),
 )
-POOLS = st.lists(
-    st.tuples(ORGANIZATIONS, st.sampled_from(("db", "db", "bus")), st.booleans(), st.integers(1, 3), st.booleans()),
-    max_size=3,
+_POOL = st.tuples(ORGANIZATIONS, st.sampled_from(("db", "db", "bus")), st.booleans(), st.integers(1, 3), st.booleans())
+#: One that many want, of which there is too little, and perhaps others.
+POOLS = st.builds(
+    lambda first, more: [first, *more],
+    st.tuples(st.just("o"), st.just("db"), st.just(False), st.integers(2, 3), st.just(False)) | _POOL,
+    st.lists(_POOL, max_size=2),
 )
 
 
 class Queue(RuleBasedStateMachine):
     @initialize(
-        hands=st.lists(st.tuples(st.integers(1, 3), TAGS, METHODS, st.booleans()), max_size=3),
+        hands=st.lists(st.tuples(st.integers(1, 3), TAGS, METHODS, st.booleans()), max_size=3)
+        | st.just([(3, frozenset(), frozenset({"SHELL", "DOCKER"}), True)]),
         limits=st.builds(Limits, st.sampled_from((None, None, 1, 3)), st.sampled_from((None, None, 1, 2))),
         pools=POOLS,
     )
@@ -60,7 +64,7 @@ class Queue(RuleBasedStateMachine):
         group=st.sampled_from((None, None, "g", "h")),
         need=NEEDS,
     )
-    def ask(self, job, organization, priority, delay, group, **fields):
+    def ask(self, job, organization, priority, *, delay, group, **fields):
         due = None if delay is None else self.now + delay
         one = Waiting(
             request_id=self.next_id,
@@ -76,6 +80,13 @@ class Queue(RuleBasedStateMachine):
         )
         self.waiting[one.request_id] = one
         self.next_id += 1
+
+    @rule(values=st.lists(st.integers(1, 3), min_size=2, max_size=4))
+    def crowd(self, values):
+        """Some who could all begin at once, but for the resource."""
+        none = {"tags": frozenset(), "methods": frozenset(), "trusted": True, "delay": None, "group": None}
+        for job, value in zip("abca", values, strict=False):
+            self.ask(job, "o", 0, most=3, needs_ant=False, need=Need("db", value=value), **none)
 
     @rule(need=NEEDS, data=st.data())
     def offer(self, need, data):
