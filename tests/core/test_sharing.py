@@ -126,9 +126,9 @@ def test_a_smaller_quota_takes_nothing_away():
 def best_of(times, call):
     found = []
     for _ in range(times):
-        began = time.perf_counter()
+        began = time.thread_time()
         call()
-        found.append(time.perf_counter() - began)
+        found.append(time.thread_time() - began)
     return min(found)
 
 

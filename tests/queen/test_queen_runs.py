@@ -104,13 +104,13 @@ async def test_a_silent_ant_loses_its_lease_and_the_task_runs_again(open_hive, r
 
 async def test_heartbeats_keep_the_lease(open_hive, repo):
     repo.commit({".formicary/ci.yml": "job_type: ci\nscript: [make]\n"})
-    async with open_hive(lease_seconds=0.3) as hive:
+    async with open_hive(lease_seconds=1.5) as hive:  # a second of which a busy machine may lose
         await hive.watch(repo)
         async with hive.ant() as ant:
             request = await hive.submit()
             order = await ant.claim()
             for _ in range(4):
-                await anyio.sleep(0.15)
+                await anyio.sleep(0.5)
                 assert await hive.bus.heartbeat("a1", {order.task_execution_id: order.fence}) == frozenset()
             await ant.work(order)
             await hive.ended(request.id)
