@@ -54,6 +54,17 @@ PLACES = {
     "cache.key_paths": ("cache: {key_paths: ['WAY'], paths: [a]}", lambda task: task.cache[0].key_paths),
     "cache.fallback_keys": ("cache: {key: k, fallback_keys: ['WAY'], paths: [a]}", lambda t: t.cache[0].fallback_keys),
     "fork_job_type": ("method: FORK_JOB\n  fork_job_type: 'WAY'", lambda task: [task.fork_job_type]),
+    "container.image": ("container: {image: 'WAY'}", lambda task: [task.container.image]),
+    "container.entrypoint": ("container: {image: a, entrypoint: ['WAY']}", lambda task: task.container.entrypoint),
+    "container.command": ("container: {image: a, command: ['WAY']}", lambda task: task.container.command),
+    "container.user": ("container: {image: a, user: 'WAY'}", lambda task: [task.container.user]),
+    "container.volumes": (
+        "container: {image: a, volumes: {pvc: [{name: 'WAY', mount_path: /a}]}}",
+        lambda task: [one.name for one in task.container.volumes],
+    ),
+    "services": ("container: {image: a}\n  services: [{name: b, image: 'WAY'}]", lambda t: [t.services[0].image]),
+    "service_account": ("container: {image: a}\n  service_account: 'WAY'", lambda task: [task.service_account]),
+    "network_mode": ("container: {image: a}\n  network_mode: 'WAY'", lambda task: [task.network_mode]),
     "recipients": (
         "notify: {email: {recipients: ['WAY@b.example']}}",
         lambda t: [r[:-10] for r in t.notify[0].recipients],
@@ -131,8 +142,8 @@ def test_a_plain_word_may_stand_there(dialect, place):
 
 #: Those of containers have tests of their own, beside their other rules; a version has to look like one.
 OTHERS = frozenset(
-    {"privileged", "host_network", "network_mode", "volumes", "node_selector", "node_tolerations", "affinity"}
-    | {"pod_labels", "service_account", "messaging_request_queue", "messaging_reply_queue", "fork_job_version"}
+    {"privileged", "host_network", "volumes", "node_selector", "node_tolerations", "affinity", "pod_labels"}
+    | {"messaging_request_queue", "messaging_reply_queue", "fork_job_version"}
 )
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -302,8 +303,13 @@ class Queue(RuleBasedStateMachine):
             assert never or (one.needs_ant and not any(self.able(ant, one) for ant in self.ants()))
 
 
-# The same runs everywhere. To look for more, raise max_examples and leave derandomize out.
+class More(Queue):
+    """Other runs each time, and many of them."""
+
+
+# The same runs everywhere.
+BOUNDS = settings(stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 TestQueue = Queue.TestCase
-TestQueue.settings = settings(
-    max_examples=150, stateful_step_count=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+TestQueue.settings = settings(BOUNDS, max_examples=150, derandomize=True)
+TestMore = pytest.mark.soak(More.TestCase)
+TestMore.settings = settings(BOUNDS, max_examples=3000, derandomize=False, database=None)
