@@ -35,7 +35,7 @@ AWAY_DELAY: Final = 0.5
 """Seconds between two looks whether the queen is there again."""
 
 FIRST_LOOK: Final = 1.0
-LONGEST_LOOK: Final = 30.0
+LONGEST_LOOK: Final = 10.0
 """Seconds between two looks for a container engine."""
 
 _logger = logging.getLogger(__name__)
@@ -78,7 +78,8 @@ class Ant:
         async with anyio.create_task_group() as background:
             for path in work.leftovers():
                 background.start_soon(self._remove_tree, path, name="remove leftovers")
-            await self._kit.executors.look()
+            with anyio.move_on_after(FIRST_LOOK):  # an engine that hangs holds up nobody else's tasks
+                await self._kit.executors.look()
             async with self._kit.bus.join(self._present()), anyio.create_task_group() as service:
                 service.start_soon(self._hear_stops, name="stops")
                 service.start_soon(self._look_for_engines, name="engines")

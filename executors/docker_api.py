@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import IO, Any, Final, TypeVar
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, sleep, to_thread
 
 from formicary.executors.docker_stream import Attached
 from formicary.executors.shapes import poll_until
@@ -23,6 +23,8 @@ CALL_SECONDS: Final = 120.0
 PULL_SECONDS: Final = 300.0
 """How long a pull may be silent."""
 CHUNK: Final = 1 << 20
+PAUSES: Final = (0.1, 0.3, 1.0)
+"""Seconds between attempts to remove something."""
 MOST_SAID: Final = 1 << 18
 
 
@@ -212,14 +214,20 @@ class Engine:
     # ---- calls
 
     async def _gone(self, call: Callable[[Any], Any]) -> None:
-        """It is gone already, or somebody is removing it: then it will be."""
-        try:
-            await self._ask(call)
-        except Missing:
-            return
-        except EngineSays as error:
-            if error.status != 409 or "in progress" not in str(error):
-                raise
+        """Remove something. It may be gone already; and what is just ending may want to be asked again."""
+        for pause in (*PAUSES, None):
+            try:
+                await self._ask(call)
+            except Missing:
+                return
+            except EngineSays as error:
+                if error.status == 409 and "in progress" in str(error):
+                    return  # somebody else removes it
+                if pause is None:
+                    raise
+                await sleep(pause)
+            else:
+                return
 
     async def _ask(self, call: Callable[[Any], T]) -> T:
         return await to_thread.run_sync(partial(self._call, call), limiter=self._threads)

@@ -145,6 +145,8 @@ class DockerSession:
             if not await standing.ready(sink.out):
                 raise await not_begun(standing, self._prepared.task, self._image)
         except anyio.get_cancelled_exc_class():
+            if not standing.ended:
+                sink.sys("The container had not begun the script yet: does its entrypoint run what it is given?")
             with anyio.CancelScope(shield=True):
                 await standing.kill()
             raise

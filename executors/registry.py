@@ -79,14 +79,13 @@ class Registry:
         """Look whether the container engine answers; what is offered now. At first sight of it, what dead ants have
         left there is removed."""
         docker = self._docker
-        self.complaint = (
-            "this ant is told to use no container engine"
-            if docker.address == OFF
-            else await docker_ping.complaint(docker.place)
-        )
-        if not self.complaint and not self._tidied:
-            self._tidied = True
+        complaint = "this ant is told to use no container engine"
+        if docker.address != OFF:
+            complaint = await docker_ping.complaint(docker.place)
+        if not complaint and not self._tidied:
             await self._tidy()
+            self._tidied = True
+        self.complaint = complaint
         return self.offered
 
     async def _tidy(self) -> None:

@@ -51,6 +51,12 @@ def test_a_bucket_is_imported_on_first_use():
     assert "minio" not in loaded_by("formicary.cli.serve", "formicary.cli.run", "formicary.cli.doctor")
 
 
+def test_an_engines_library_is_imported_on_first_use():
+    """Who runs no container loads no client of an engine, not even with the executor."""
+    modules = ("formicary.cli.serve", "formicary.cli.run", "formicary.cli.doctor", "formicary.executors.docker")
+    assert loaded_by(*modules).intersection({"docker", "requests"}) == set()
+
+
 def test_executors_are_imported_on_first_use():
     """The registry is a table of names: asking what there is imports no executor."""
     code = (
