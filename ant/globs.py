@@ -31,11 +31,10 @@ def matcher(pattern: str) -> re.Pattern[str]:
     """Matches what the pattern names, whole."""
     first, *others = _chunks(pattern.strip("/").split("/"))
     text = "/".join(map(_name, first)) + ("/" if first and others else "")
-    *middle, last = others or [None]
-    for chunk in filter(None, middle):
+    for chunk in filter(None, others[:-1]):
         text += f"(?>(?:[^/]*/)*?{'/'.join(map(_name, chunk))}/)"
-    if last is not None:
-        text += f"(?:.*/)?{'/'.join(map(_name, last))}" if last else ".*"
+    if others:
+        text += f"(?:.*/)?{'/'.join(map(_name, others[-1]))}" if others[-1] else ".*"
     return re.compile(text, re.DOTALL)
 
 
@@ -59,9 +58,8 @@ def below(pattern: str) -> re.Pattern[str]:
 def _name(part: str) -> str:
     """One name between slashes as a regular expression."""
     first, *others = _fixed(part)
-    *middle, last = others or [None]
-    text = first + "".join(f"(?>[^/]*?{one})" for one in middle if one)
-    return text if last is None else f"{text}[^/]*{last}"
+    text = first + "".join(f"(?>[^/]*?{one})" for one in others[:-1] if one)
+    return f"{text}[^/]*{others[-1]}" if others else text
 
 
 def _fixed(part: str) -> list[str]:

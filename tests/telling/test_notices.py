@@ -108,7 +108,7 @@ async def test_a_failure_tells_what_broke_since_when_and_how(hive, repo, mails):
 
 
 async def test_what_a_task_reports_is_the_message(hive, repo, mails):
-    """`report_stdout`: of a job that has completed, the end of what that task wrote; of one that failed, what failed."""
+    """`report_stdout`: of a job that completed, the end of what that task wrote; of one that failed, what failed."""
     text = JOB.format(when="always").replace("make test]}", "make test], report_stdout: true}")
     repo.commit({".formicary/ci.yml": text})
     await hive.watch(repo)
