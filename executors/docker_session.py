@@ -247,10 +247,9 @@ class DockerSession:
         failed: list[str] = []
         if (standing := self._standing) is not None:
             await self._bring_back(standing, failed)
-            standing.hang_up()
         for one in self._made:
-            one.hang_up()
             await self._quietly(partial(self._engine.remove, one.name))
+            one.hang_up()
         if self._services is not None:
             await self._quietly(self._services.remove)
         if self._around is not None:

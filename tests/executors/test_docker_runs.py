@@ -5,6 +5,7 @@ import time
 import anyio
 import pytest
 
+from formicary.executors import docker_spec as spec
 from formicary.runner.core.containing import Amount
 from formicary.runner.core.definition import Artifacts
 from formicary.runner.core.errors import ERR_DEFINITION, ERR_EXIT_CODE, ERR_OUT_OF_MEMORY
@@ -38,8 +39,10 @@ async def test_values_too_long_for_the_environment_are_files_inside(boxed, conta
     assert sink.output.strip() == b"200000"
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("folder", ["", "sub", "/src", "/src/deep/er", "/"])
+@pytest.mark.parametrize(
+    ("mode", "folder"),
+    [("mount", ""), ("mount", "sub"), ("mount", "/src/deep/er"), ("copy", ""), ("copy", "/src/deep/er"), ("copy", "/")],
+)
 async def test_the_workspace_is_at_the_working_dir_and_comes_back(mode, folder, contain, docker, sink):
     prepared = contain(working_dir=folder, artifacts=Artifacts(paths=("made/*.txt", "gone")))
     for where in (prepared.workspace, prepared.workspace / "sub"):
@@ -76,7 +79,8 @@ async def test_a_folder_that_is_not_there_is_the_definitions_fault(boxed):
 @pytest.mark.parametrize("mode", MODES)
 async def test_it_runs_as_the_images_user_unless_one_is_set(mode, engine, contain, docker, sink):
     image = engine.made("USER app")
-    for user, said in (("", b"1234:1234"), ("0", b"0:0"), ("app:staff", b"1234:50"), ("77:88", b"77:88")):
+    mine = {"mount": (("", b"1234:1234"), ("77:88", b"77:88")), "copy": (("0", b"0:0"), ("app:staff", b"1234:50"))}
+    for user, said in mine[mode]:
         prepared = contain(image=image, container={"user": user})
         (prepared.workspace / "mine").write_text("")
         async with docker(mode).open(prepared) as session:
@@ -211,3 +215,28 @@ async def test_twenty_at_once(docker, contain, tmp_path, sink):
         for number in range(20):
             group.start_soon(one, number)
     assert sorted(outcome.exit_code for outcome in outcomes) == [*range(20)]
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no such folder", "another one"])
+async def test_an_engine_that_sees_other_folders_is_noticed(there, contain, docker, sink, monkeypatch, tmp_path):
+    """An ant in a container has other folders than its engine, perhaps of the same name: then the workspace is copied,
+    from the first task on."""
+    elsewhere = tmp_path / "elsewhere"
+    if there:
+        elsewhere.mkdir()
+    make = spec.main_container
+
+    def of_the_engine(*given):
+        config = make(*given)
+        for mount in config["HostConfig"]["Mounts"]:
+            mount["Source"] = str(elsewhere)
+        return config
+
+    monkeypatch.setattr(spec, "main_container", of_the_engine)
+    executor, prepared = docker(), contain(artifacts=Artifacts(paths=("made",)))
+    (prepared.workspace / "there").write_text("here\n")
+    for number in range(2):
+        async with executor.open(prepared) as session:
+            assert (await session.run([f"cat there; echo {number} >made"], sink)).ok
+        assert (prepared.workspace / "made").read_text() == f"{number}\n"
+    assert (sink.output == b"here\nhere\n" and not there) or not [*elsewhere.iterdir()]
