@@ -9,10 +9,13 @@ from typing import Any, Final
 import anyio
 
 from formicary.executors.docker_api import Engine, EngineAway, EngineSays
+from formicary.executors.docker_images import Wrong
 from formicary.executors.docker_stream import Attached
 from formicary.executors.inside import ALIVE, GONE, READY, Hearing
+from formicary.runner.core.errors import ERR_LOST
 
 Out = Callable[[bytes], None]
+PRIVATE: Final = "private"
 LOOK: Final = 0.02
 """Seconds between two looks whether all processes have ended."""
 KILL_SECONDS: Final = 10.0
@@ -38,6 +41,9 @@ class Standing:
         """Raises EngineSays, EngineAway."""
         self.made = True
         await self.engine.create(self.name, config)
+        mode = (await self.engine.inspect(self.name))["HostConfig"].get("PidMode") or PRIVATE
+        if mode != PRIVATE:  # the holder ends every process that it sees
+            raise Wrong(ERR_LOST, f"not supported: an engine whose containers share their processes ({mode}).")
 
     async def start(self) -> None:
         """Attach and start; also again, after it has ended. Raises EngineSays, EngineAway."""

@@ -5,10 +5,11 @@ import pytest
 from formicary.ant import ant as ants
 from formicary.ant.uids import default_range
 from formicary.executors.docker_settings import DockerSettings
-from formicary.runner.core.containing import CONTAINER, DOCKER, Container, Volume
+from formicary.runner.core.containing import CONTAINER, DOCKER, Container, Service, Volume
 from formicary.runner.core.definition import Artifacts, Cache
-from formicary.runner.core.errors import ERR_DEFINITION, ERR_NOT_ALLOWED
+from formicary.runner.core.errors import ERR_DEFINITION, ERR_NOT_ALLOWED, ERR_SERVICE
 from formicary.runner.core.messages import Input
+from formicary.runner.core.names import secret_token
 
 RANGE = default_range()
 
@@ -69,6 +70,15 @@ async def test_caches_outputs_commands_and_secrets(colony, boxed, how):
         assert result.warnings == ("warning: careful",)
         raw = colony.desk.raw(order.task_execution_id)
         assert (b"kept\n" in raw) == bool(turn) and b"hush" not in raw and b"200000\n" in raw
+
+
+async def test_secrets_reach_services_and_are_masked_in_what_they_say(colony, engine, boxed, auto):
+    """T8."""
+    command = ("sh", "-c", "echo key is $KEY of ${#KEY}; exit 1")
+    service = Service(name="web", image=engine.image, entrypoint=command, environment={"KEY": secret_token("KEY")})
+    order = boxed(services=(service,), order={"secrets": {"KEY": "hush-hush"}})
+    assert (await colony.do(order, **auto)).result.error_code == ERR_SERVICE
+    assert "web: key is *** of 9" in colony.desk.sys(order.task_execution_id)
 
 
 async def test_the_environment_is_the_images_and_the_tasks(colony, engine, boxed, auto):
