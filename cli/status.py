@@ -137,7 +137,8 @@ def _tested(attempt: Json | None) -> str:
 def _task(task: Json) -> tuple[str, ...]:
     last = task["attempts"][-1] if task["attempts"] else None
     time_taken = took(last["started_at"], last["ended_at"]) if last and last["started_at"] else ""
-    said = " · ".join(filter(None, (task["reason"] or (last["error_message"] if last else ""), _tested(last))))
+    said, tested = task["reason"] or (last["error_message"] if last else ""), _tested(last)
+    said = said if tested in said else " · ".join(filter(None, (said, tested)))
     name, tries = task["task_type"], str(len(task["attempts"]))
     if whole := task.get("combinations"):
         tries = f"{whole['size'] - whole['left']} of {whole['size']}"

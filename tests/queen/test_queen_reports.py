@@ -41,6 +41,7 @@ async def test_a_failure_is_told_by_its_first_test(hive, repo):
     execution = hive.execution(request.id)
     plan = hive.store.read().plan(execution.id)
     assert ended.state is State.FAILED
+    assert ended.error_message == "task `unit` failed with exit code 1: 3 of 120 tests failed: test_login"
     sentence = "`unit` failed: 3 of 120 tests failed: test_login"
     assert verdict(ended, plan.definition, execution).description == sentence
     assert task_verdict(ended, execution, "unit").description == "failed: 3 of 120 tests failed: test_login"

@@ -259,7 +259,9 @@ def what_happened(task: TaskDefinition, result: Result) -> str:
     if code in LOST_CODES:
         return "was lost with its ant" + (f": {detail}" if detail else "")
     if code == ERR_EXIT_CODE:
-        return f"failed with exit code {result.exit_code}" if result.exit_code is not None else _with(detail, "failed")
+        tests = result.reports.tally().failing if result.reports else ""
+        told = f"failed with exit code {result.exit_code}" if result.exit_code is not None else _with(detail, "failed")
+        return _with(tests, told)
     return _with(detail, f"failed with {code}")
 
 
