@@ -63,6 +63,7 @@ soak: $(READY)
 bench: $(READY)
 	@$(BIN)/python bench/run.py
 	@$(BIN)/python bench/engine.py
+	@$(BIN)/python bench/containers.py
 
 # The archive is made first, and the wheel from the archive; what earlier builds left behind gets into neither.
 dist: $(READY)
