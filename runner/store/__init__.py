@@ -317,8 +317,9 @@ class Tx(Reader, FacetsTx, Protocol):
     def settle_deliveries(
         self, repository_id: int, moved: Mapping[str, int | None], upto: int, later: Collection[str] = ()
     ) -> None:
-        """The repository's `accepted` deliveries, up to the one of this id, are judged by the refs that they name: those
-        that `moved` (each with the request that it made, or None), or are read `later`. Not those of pull requests."""
+        """The repository's `accepted` deliveries, up to the one of this id, are judged by the refs that they name:
+        those that `moved` (each with the request that it made, or None), or are read `later`. Not those of pull
+        requests."""
         ...
 
     def put_pull_request(self, pull_request: PullRequest) -> None:

@@ -1,4 +1,4 @@
-"""Error codes of the organization, as `decide` applies them: what a failure is called, and whether it is tried again."""
+"""Error codes of the organization, as `decide` applies them: how a failure is called, and what then."""
 
 import pytest
 from judging import DISK, FLAKY, NAMED, NODE
