@@ -19,7 +19,7 @@ from formicary.runner.bus import Bus
 from formicary.runner.core.definition import JobDefinition
 from formicary.runner.core.errors import ERR_CANCELLED, Conflict, NotFound, WorldError
 from formicary.runner.core.estimate import Estimate
-from formicary.runner.core.execution import AntLost, CancelAsked, PauseAsked, Plan, ResumeAsked
+from formicary.runner.core.execution import AntLost, CancelAsked, PauseAsked, Plan, ResumeAsked, RetryDue
 from formicary.runner.core.load import load
 from formicary.runner.core.plan import outstanding
 from formicary.runner.core.records import Definition, JobRequest, Lease, Version
@@ -216,6 +216,7 @@ class Queen:
         if execution.state is State.MANUAL_APPROVAL_REQUIRED:
             raise Conflict(f"request {request_id} is not paused: {why(execution, self._units)}")
         await self._engine.feed(execution_id, ResumeAsked(by), also=also)
+        await self._engine.wake_up(execution_id, RetryDue())  # in the queue when this returns
         return self._must_have(request_id)
 
     def _begun(self, request_id: int) -> int:

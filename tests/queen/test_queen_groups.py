@@ -183,3 +183,13 @@ async def test_what_is_not_trusted_has_groups_of_its_own(hive, repo):
         assert "concurrency group" not in hive.queen.why(untrusted.id)
         await ant.work(order)
         assert (await hive.ended(trusted.id)).state is State.COMPLETED
+
+
+async def test_what_has_ended_meanwhile_is_not_remembered_as_superseded(hive, repo):
+    """It was among those that a newer one cancels, and ended while another of these was cancelled."""
+    repo.commit({".formicary/ci.yml": "job_type: ci\nscript: [make]\n"})
+    await hive.watch(repo)
+    ended = await hive.submit()
+    await hive.queen.cancel(ended.id, by="ada")
+    await hive.queen._arrivals._cancel(ended.id, ended.id + 1, ("default", None, "g"))
+    assert hive.queen._board.superseded == {}

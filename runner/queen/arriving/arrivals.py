@@ -19,7 +19,7 @@ from formicary.runner.core.graph import Graph
 from formicary.runner.core.records import JobRequest, Version
 from formicary.runner.core.schedule import Group, Waiting
 from formicary.runner.core.semaphores import Need
-from formicary.runner.core.states import State
+from formicary.runner.core.states import TERMINAL, State
 from formicary.runner.queen.board import Board, Live, group_of, job_key, needed_tags
 from formicary.runner.queen.engine import TRUE, Engine
 from formicary.runner.queen.orders import of_resource, render_plan
@@ -159,7 +159,7 @@ class Arrivals:
         execution_id = self.board.by_request.get(request_id)
         reader = self.engine.store.read()
         request = reader.request(request_id)
-        if request is None:
+        if request is None or request.state in TERMINAL:  # it has ended while another one was cancelled
             return
         if execution_id is None and request_id in self.board.waiting:
             found = self.version(request.version_id)
