@@ -87,6 +87,11 @@ class Children(_Frozen):
         """Of these, those whose turn has come."""
         return tuple(child.request_id for child in self.each if child.state is None and child.released)
 
+    @property
+    def spoilt(self) -> int | None:
+        """The one that failed, for which nobody else's turn comes any more (fail_fast)."""
+        return next((child.request_id for child in self.each if child.failed), None) if self.fail_fast else None
+
 
 @dataclass(frozen=True, slots=True)
 class Forked:

@@ -156,3 +156,34 @@ async def test_a_child_is_trusted_only_if_its_parent_is(hive, repo):
     child = await waits(hive, parent)
     assert not child.trusted and child.tainted == ("GitBranch",) and child.event == "pull_request"
     assert child.version_id == registered["child"].version_id
+
+
+FAST = """
+job_type: ci
+tasks:
+  - task_type: each
+    method: FORK_JOB
+    fan_out: {source: [1, 2], item_var: n, max_parallel: 1, fail_fast: true, fork_job_type: child}
+"""
+
+
+async def test_fail_fast_ends_those_whose_turn_never_comes_after_a_restart_too(open_hive, repo, monkeypatch):
+    """The server stops when the first has failed and before the second is cancelled; that one never begins."""
+    repo.commit(files() | {".formicary/ci.yml": FAST})
+    async with open_hive() as hive:
+        await hive.watch(repo)
+        parent = await hive.submit()
+
+        async def stopped(*_):
+            pass
+
+        monkeypatch.setattr(type(hive.queen._forks), "_cancel", stopped)
+        async with hive.ant() as ant:
+            await ant.work(await ant.claim(), exit_code=1)
+            await hive.until(lambda: hive.execution(parent.id).tasks["each"].last.children.spoilt)
+        assert hive.request(parent.id).state not in TERMINAL
+    monkeypatch.undo()
+    async with open_hive() as hive, hive.ant():
+        assert (await hive.ended(parent.id)).state is State.FAILED
+        assert [one.state for one in children(hive, parent)] == [State.FAILED, State.CANCELLED]
+        assert children(hive, parent)[1].execution_id is None

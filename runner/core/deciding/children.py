@@ -42,13 +42,12 @@ def child_ended(course: Course, event: ChildEnded) -> None:
         child.model_copy(update={"state": event.state}) if child.request_id == event.request_id else child
         for child in known.each
     ]
-    spoilt = known.fail_fast and any(child.failed for child in known.each)
     ended = next(child for child in each if child.request_id == event.request_id)
-    if known.fail_fast and ended.failed and not spoilt:
+    if known.fail_fast and ended.failed and known.spoilt is None:
         left = tuple(child.request_id for child in each if child.state is None)
         if left:
-            course.orders.append(CancelChildren(left, f"Request {event.request_id} failed, and it is fail_fast."))
-    elif not spoilt:
+            course.orders.append(_nobody_s_turn(left, event.request_id))
+    elif known.spoilt is None:
         _release_next(course, attempt, each)
     if ended.failed:
         _fork_anew(course, event.request_id)
@@ -124,7 +123,14 @@ def outstanding_of_cancelled(execution: Execution) -> list[Order]:
 def _wanted(run: TaskRun, attempt: Attempt, children: Children) -> list[Order]:
     if not children.left:
         return [Gather(run.name, attempt.id, attempt.fence)]
-    return [Mind(attempt.id, children.minded)]
+    if children.spoilt is None:
+        return [Mind(attempt.id, children.minded)]
+    # Who waited for his turn must not begin before he is cancelled; who has ended since is told of by the second.
+    return [_nobody_s_turn(children.left, children.spoilt), Mind(attempt.id, children.left)]
+
+
+def _nobody_s_turn(left: tuple[int, ...], failed: int) -> CancelChildren:
+    return CancelChildren(left, f"Request {failed} failed, and it is fail_fast.")
 
 
 def waiting(execution: Execution, task_execution_id: str) -> tuple[TaskRun, Attempt, Children] | None:
