@@ -42,6 +42,10 @@ class ReportsTx(Protocol):
 
 
 class DueReader(Protocol):
+    def artifacts_expired(self, now: float, limit: int = 500) -> list[Artifact]:
+        """Artifacts whose time is over, the oldest expiry first."""
+        ...
+
     def artifacts_due(self, organization_id: str, now: float, limit: int) -> list[Artifact]:
         """Of one organization, whose time is over, the oldest expiry first."""
         ...
