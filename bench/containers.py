@@ -1,4 +1,4 @@
-"""`make bench`, or `python bench/containers.py --count 200`: what a task in a container costs beside `docker run`, on this machine's engine.
+"""`make bench`, or with `--count 200`: what a task in a container costs beside `docker run`, on this machine.
 
 floor     `docker run --rm IMAGE true`, one after the other (ms)
 task      a whole job of one DOCKER task, from the request to its end, one after the other (ms), as often

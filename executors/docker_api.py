@@ -276,7 +276,10 @@ def _client(address: str, config: str, patience: float) -> Any:
     tls = docker.utils.kwargs_from_env({**os.environ, "DOCKER_HOST": address}).get("tls", False)
     if address.startswith("ssh:"):
         raise EngineAway("not supported: an engine by ssh; forward its socket, or give its tcp:// address")
-    client = docker.APIClient(base_url=address, version="auto", tls=tls, timeout=patience)
+    # REQUESTS_CA_BUNDLE would win over DOCKER_CERT_PATH, and a proxy might come between.
+    direct = property(lambda _: False, lambda _, wanted: None)
+    made = type("Direct", (docker.APIClient,), {"trust_env": direct})
+    client = made(base_url=address, version="auto", tls=tls, timeout=patience)
     if config:
         client.reload_config(config)
     return client

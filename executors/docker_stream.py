@@ -110,7 +110,6 @@ class Attached:
 def _read_with_the_head(given: Any) -> bytes:
     """What came so soon that it was read together with the head of the engine's answer."""
     try:
-        reader = given._response.raw._fp.fp
-    except AttributeError:
+        return bytes(given._response.raw._fp.fp.peek())
+    except (AttributeError, ssl.SSLWantReadError):
         return b""
-    return bytes(reader.peek()) if hasattr(reader, "peek") else b""

@@ -200,10 +200,14 @@ def copy(source, target):
         target.sendall(data)
     target.shutdown(socket.SHUT_WR)
 
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
-listener.listen(50)
-print("ready", flush=True)
+if sys.argv[1] == "tcp":
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+else:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(sys.argv[1])
+    listener.listen(50)
+    print("ready", flush=True)
 while True:
     theirs, ours = listener.accept()[0], socket.socket(socket.AF_UNIX)
     ours.connect(sys.argv[2])
@@ -238,3 +242,14 @@ def cut(engine, tmp_path):
     made.mend()
     yield made
     made.cut()
+
+
+@pytest.fixture
+def far(engine):
+    """The address of the engine as one of another machine."""
+    if not engine.address.startswith("unix:"):
+        pytest.skip("needs an engine at a socket of this machine")
+    words = [sys.executable, "-c", PROXY, "tcp", engine.address.removeprefix("unix://")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        yield f"tcp://127.0.0.1:{int(process.stdout.readline())}"
+        process.kill()

@@ -240,3 +240,11 @@ async def test_an_engine_that_sees_other_folders_is_noticed(there, contain, dock
             assert (await session.run([f"cat there; echo {number} >made"], sink)).ok
         assert (prepared.workspace / "made").read_text() == f"{number}\n"
     assert (sink.output == b"here\nhere\n" and not there) or not [*elsewhere.iterdir()]
+
+
+async def test_an_engine_of_another_machine_gets_and_gives_copies(far, docker, contain, sink):
+    executor, prepared = docker(address=far), contain(artifacts=Artifacts(paths=("made",)))
+    (prepared.workspace / "there").write_text("here\n")
+    async with executor.open(prepared) as session:
+        assert (await session.run(["cat there; echo 1 >made; head -c 5000000 /dev/zero"], sink)).ok
+    assert len(sink.output) == 5_000_005 and (prepared.workspace / "made").read_text() == "1\n"
