@@ -109,7 +109,8 @@ query | name → text | added to the URL, encoded | {"commit": "{{ GitCommitID }
 body | text, or a mapping | what is sent: text as it is, a mapping as JSON or as a form | {"state": "deployed"}
 await_forked_tasks | list of tasks | for whose forked jobs a task of the method AWAIT_FORKED_JOB waits | ["encode"]
 sub_workflow | a mapping | what goes into the forked job, and what comes back | {"wait_for_completion": true}
-fan_out | [a mapping](#fan-out) | one run, or one forked job, an item of a list | {"source": ["eu", "us"], "item_var": "Region"}
+fan_out | [a mapping](#fan-out) | one run, or one forked job, an item of a list
+    | {"source": ["eu", "us"], "item_var": "Region"}
 on_completed | a task, or a [word](#what-runs-next) | where to go when it completes | "publish"
 on_failed | a task, or a word | where to go when it fails | "roll-back"
 on_exit_code | code → task or word | where to go with this exit code; `SKIPPED` counts as one | {"3": "COMPLETED"}
