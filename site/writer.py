@@ -102,17 +102,22 @@ class SiteWriter:
                 self._log(batch, source, execution, one, ended)
 
     def _log(self, batch: _Batch, source: Source, execution: Execution, one: str, ended: bool) -> None:
-        path = self._logs.path(one)
-        if not path.exists():
+        if not self._logs.path(one).exists():
             if (self._folder / Paths.log(one)).exists():
                 batch.kept.add(Paths.log(one))  # archived: its page is as it was
                 return
-            path = self._logs.find(one)
-            if not path.exists():
+            if not self._logs.find(one).exists():
                 return  # not begun, or deleted by retention
         batch.page("log", Paths.log(one), lambda: run.log(source, one))
-        if ended and path.stat().st_size <= RAW_LIMIT:
-            batch.add(Paths.raw(one), lambda: _raw(path))
+        if ended and self._logs.size(one) <= RAW_LIMIT:
+            batch.add(Paths.raw(one), lambda: self._raw(one))
+
+    def _raw(self, one: str) -> bytes:
+        """Of the log where it is now: it may have been archived or deleted since it was listed. Raises NotFound."""
+        try:
+            return _raw(self._logs.find(one))
+        except FileNotFoundError:
+            raise NotFound(f"The log of {one} is not there any more.") from None
 
     def _sweep(self, source: Source, requests: set[int], logs: set[str]) -> None:
         names = {slug(one.name) for one in source.repositories()}

@@ -15,7 +15,7 @@ from formicary.runner.core.records import Artifact, SyncState
 from formicary.runner.core.states import State
 from formicary.runner.queen.keeping.shelf import Shelf
 from formicary.runner.queen.told import Moment
-from formicary.site import build, writer
+from formicary.site import build, run, writer
 from formicary.site.badge import badge
 from formicary.site.links import Paths, StaticLink, slug
 from formicary.site.publish import SitePublisher, site_effect
@@ -344,3 +344,22 @@ async def test_archived_logs_keep_their_pages(nest, make_attempt, tmp_path):
     SiteWriter(nest.store, tmp_path / "other", nest.logs).publish_all()
     again = tmp_path / "other" / Paths.log(path.stem), tmp_path / "other" / Paths.raw(path.stem)
     assert tuple(one.read_bytes() for one in again) == before
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_log_that_moves_while_pages_are_written_stops_none(nest, make_attempt, tmp_path, monkeypatch, deleted):
+    """D8: archived, it is read from where it is now; deleted, it alone is left out."""
+    nest.logs.shelf = Shelf(DirectoryStore(tmp_path / "archive"), nest.logs.folder)
+    await simple(nest, await nest.definition(await nest.repository()), make_attempt)
+    (path,) = nest.logs.folder.rglob("*.log")
+    view = run.log
+
+    def moved(source, one):
+        found = view(source, one)
+        nest.logs.delete(path.stem) if deleted else nest.logs.shelf.put(path)
+        return found
+
+    monkeypatch.setattr(run, "log", moved)
+    nest.writer.publish_all()
+    assert (nest.site / Paths.log(path.stem)).exists() and (nest.site / Paths.overview()).exists()
+    assert (nest.site / Paths.raw(path.stem)).exists() is not deleted
