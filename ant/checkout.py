@@ -1,6 +1,7 @@
-"""The request's commit in the workspace: objects are copied by the ant, files are written by the task's own user (T12).
+"""A commit in the workspace: objects are copied by the ant, files are written by the task's own user (T12).
 
-What a repository holds is only ever unpacked inside the task's sandbox, through the same executor that runs SHELL.
+It is the request's, or the one that `ref` names when the attempt starts. What a repository holds is only ever unpacked
+inside the task's sandbox, through the same executor that runs SHELL.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from formicary.runner.core.definition import TaskDefinition
 from formicary.runner.core.errors import ERR_CHECKOUT, LOST_CODES, LostError, RepositoryUnavailable, UserError
 from formicary.runner.core.messages import Source, TaskOrder
 from formicary.runner.git import workspace as git
+from formicary.runner.git.chosen import chosen
 from formicary.runner.git.repository import GitRepository
 
 _LAST_WORDS: Final = 2000
@@ -33,10 +35,13 @@ _BY_DULWICH: Final = (
 )
 
 
-async def checkout(kit: Kit, order: TaskOrder, place: Place) -> None:
-    """Raises TaskRefused where no attempt could succeed, WorldError where another may."""
+async def checkout(kit: Kit, order: TaskOrder, place: Place) -> Source:
+    """Returns the source with the commit that was checked out. Raises TaskRefused where no attempt could succeed,
+    WorldError where another may."""
     source = order.source
     try:
+        if source.ref:
+            source = await to_thread.run_sync(_resolved, source, limiter=kit.threads)
         await kit.ready(source)
         await to_thread.run_sync(_fetch, source, place, limiter=kit.threads)
     except UserError as error:
@@ -49,6 +54,7 @@ async def checkout(kit: Kit, order: TaskOrder, place: Place) -> None:
     if not outcome.ok:
         remedy = _NO_GIT if git.git_binary() is None and outcome.exit_code in (126, 127) else ""
         raise TaskRefused(ERR_CHECKOUT, f"Commit {source.commit} cannot be checked out: {words.said()}{remedy}")
+    return source
 
 
 async def copy_tree(kit: Kit, source: Source, place: Place) -> None:
@@ -57,6 +63,13 @@ async def copy_tree(kit: Kit, source: Source, place: Place) -> None:
         await to_thread.run_sync(_copy, Path(source.path), place, limiter=kit.threads)
     except UserError as error:
         raise TaskRefused(ERR_CHECKOUT, str(error)) from error
+
+
+def _resolved(source: Source) -> Source:
+    """By what the repository (of a remote one: the mirror, as it was last brought up to date) holds now."""
+    with GitRepository.open(source.path) as repository:
+        commit, branch = chosen(repository, source.ref)
+    return source.model_copy(update={"commit": commit, "branch": branch})
 
 
 def _fetch(source: Source, place: Place) -> None:

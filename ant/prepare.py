@@ -25,8 +25,9 @@ async def sources(kit: Kit, order: TaskOrder, place: Place, log: Log) -> None:
     """The commit or the working tree. Raises TaskRefused, WorldError, OSError."""
     source = order.source
     if source.kind == "commit" and order.task.checkout.enabled:
-        await checkout(kit, order, place)
-        log.sys(f"Checked out {source.commit}" + (f" ({source.branch})." if source.branch else "."))
+        source = await checkout(kit, order, place)
+        name = source.ref or source.branch
+        log.sys(f"Checked out {source.commit}" + (f" ({name})." if name else "."))
     elif source.kind == "tree":
         await copy_tree(kit, source, place)
         log.sys(f"Copied the working tree {source.path}.")

@@ -184,10 +184,12 @@ class Cache(Shape):
 
 
 class Checkout(Shape):
-    """How the request's commit gets into the workspace. `depth` 0 = the whole history."""
+    """How a commit gets into the workspace. `depth` 0 = the whole history; `ref`: a branch, a tag or a full commit id
+    of the same repository in place of the request's commit."""
 
     enabled: bool = True
     depth: int = 50
+    ref: str = ""
 
 
 class Target(Shape):
@@ -223,7 +225,7 @@ METHODS_NOT_YET: Final = frozenset[str]()
 TRIGGERS_NOT_YET: Final = frozenset({"comment", "release", "s3", "queue"})
 JOB_KEYS_NOT_YET: Final = frozenset[str]()
 TASK_KEYS_NOT_YET: Final = frozenset[str]()
-CHECKOUT_KEYS_NOT_YET: Final = frozenset({"submodules", "lfs", "ref"})
+CHECKOUT_KEYS_NOT_YET: Final = frozenset({"submodules", "lfs"})
 
 
 class Combination(Shape):

@@ -32,12 +32,15 @@ class Ant(Message):
 
 
 class Source(Message):
-    """Where the workspace comes from: a commit of a repository, or (`formicary run`) a copy of a working tree."""
+    """Where the workspace comes from: a commit of a repository, or (`formicary run`) a copy of a working tree.
+
+    With `ref` the commit is what that names when the attempt starts; `commit` and `branch` are empty in the order."""
 
     kind: Literal["commit", "tree", "none"] = "none"
     path: str = ""
     commit: str = ""
     branch: str = ""
+    ref: str = ""
     depth: int = 50
 
 

@@ -256,6 +256,8 @@ def _source(live: Live, task: TaskDefinition) -> Source:
     path = request.source_path
     if not task.checkout.enabled or not path:
         return Source()
+    if task.checkout.ref:
+        return Source(kind="commit", path=path, ref=task.checkout.ref, depth=task.checkout.depth)
     if not request.commit:
         return Source(kind="tree", path=path)
     return Source(

@@ -54,6 +54,7 @@ def test_a_task_key_of_later_is_not_called_misspelt(key):
     [
         *(f"triggers: {{{name}: {{}}}}" for name in sorted(TRIGGERS_NOT_YET)),
         "checkout: {lfs: true}",
+        "checkout: {submodules: recursive}",
     ],
 )
 def test_what_comes_later_is_refused_by_name(text):

@@ -192,6 +192,17 @@ def test_branch_names_are_tainted_without_being_told():
     assert refused(lambda: attempt(text, 0, names({"GitBranch": "$(id)"}), "ci"))
 
 
+def test_a_ref_to_check_out_may_be_known_later_and_is_a_plain_word_where_it_is_tainted():
+    """T6"""
+    text = 'job_type: ci\nscript: make\ncheckout: {ref: "{{ GitBranch }}", depth: 1}\n'
+    own = attempt(text, 0, names({"GitBranch": "release/1.x"}), "ci")
+    assert (own.checkout.ref, own.checkout.depth) == ("release/1.x", 1)
+    (problem,) = refused(lambda: attempt(text, 0, names({"GitBranch": "a b"}), "ci"))
+    assert problem.line == 3 and "the ref" in problem.expected
+    assert refused(lambda: attempt(text, 0, names({"GitBranch": "-b"}), "ci"))
+    assert good("job_type: ci\nscript: make\ncheckout: {ref: 'a b'}\n").tasks[0].checkout.ref == "a b"
+
+
 def test_sentences_of_outsiders_in_code_are_warned_of_at_load():
     found = one("job_type: ci\nscript: echo {{ GitCommitMessage }}\n")
     (warning,) = found.warnings

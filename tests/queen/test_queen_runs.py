@@ -52,6 +52,22 @@ async def test_the_order_names_commit_and_what_tools_look_for(hive, repo):
     assert order.environment["JobID"] == str(request.id)
 
 
+async def test_the_order_names_the_ref_to_check_out_instead(hive, repo):
+    """The commit under test stays what statuses and variables are about."""
+    repo.commit({"a": "1"})
+    repo.tag("v1")
+    sha = repo.commit({".formicary/ci.yml": "job_type: ci\nscript: [make]\ncheckout: {ref: v1, depth: 3}\n"})
+    await hive.watch(repo)
+    async with hive.ant() as ant:
+        request = await hive.submit()
+        order = await ant.claim()
+        await ant.work(order)
+        await hive.ended(request.id)
+    source = order.source
+    assert (source.kind, source.ref, source.commit, source.branch, source.depth) == ("commit", "v1", "", "", 3)
+    assert order.environment["CI_COMMIT_SHA"] == sha
+
+
 async def test_failure_is_retried_and_then_told(hive, repo):
     repo.commit({".formicary/ci.yml": "job_type: ci\ntasks: [{task_type: t, script: [make], retry: 1}]\n"})
     await hive.watch(repo)

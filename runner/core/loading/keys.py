@@ -54,6 +54,8 @@ from formicary.runner.core.loading.table import Key, Table
 from formicary.runner.core.reports import ReportFiles
 from formicary.runner.core.webhooks import WebhookTrigger
 
+_PLAIN_REF: Final = "write the ref into the file; where outsiders have a hand in it, it may be a plain word only"
+
 
 def checkout(reader: Reader, node: Node) -> Checkout:
     if isinstance(node, Scalar):
@@ -213,7 +215,9 @@ CACHE: Final = Table(
         "policy": Key(one_of("pull-push", "pull", "push"), "cache_policy"),
     },
 )
-CHECKOUT: Final = Table("checkout", {"depth": _COUNT}, CHECKOUT_KEYS_NOT_YET)
+CHECKOUT: Final = Table(
+    "checkout", {"depth": _COUNT, "ref": Key(text, "text", code=True, instead=_PLAIN_REF)}, CHECKOUT_KEYS_NOT_YET
+)
 
 #: Keys of a task that may stand on the job too, as defaults for its tasks.
 DEFAULTS: Final[Mapping[str, Key]] = {

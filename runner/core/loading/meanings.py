@@ -126,7 +126,7 @@ retry_backoff_policy | [growing delays](#retries) | takes the place of `delay_be
     | {"min": "2s", "max": "1m"}
 environment | name → text | environment variables; the only way to set `PATH` and its like | {"LANG": "C.UTF-8"}
 variables | a mapping, or a list of `{name, value}` | as `job_variables`, for this task | {"Target": "release"}
-checkout | `false`, or `{depth}` | whether the commit is put into the workspace; it is by default | {"depth": 0}
+checkout | `false`, or `{depth, ref}` | whether the commit is put into the workspace; it is by default | {"depth": 0}
 artifacts | [artifacts](#artifacts) | which files to keep | {"paths": ["dist/*"]}
 report_stdout | `true` or `false` | messages that the job has completed show what this task wrote | true
 artifact_ids | list of numbers | artifacts of other runs that are put in place first, by their ids | ["{{ Build }}"]
@@ -260,6 +260,8 @@ expires_after | duration | an older one is not brought | "168h"
 """
 _CHECKOUT: Final = """
 depth | a number | how many commits of history; 0 is all of them | 0
+ref | text | a branch, a tag or a full commit id of this repository, put there in place of the commit under test
+    | "main"
 """
 _HOOK: Final = """
 url | `http://…` or `https://…` | where the event is sent, as JSON, by POST | "https://deploys.example/events"
