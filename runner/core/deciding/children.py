@@ -12,7 +12,7 @@ from formicary.runner.core.deciding.outcome import span
 from formicary.runner.core.errors import ERR_TIMEOUT
 from formicary.runner.core.execution import Attempt, Execution, Order, Result, TaskRun, WakeAt
 from formicary.runner.core.forked import CancelChildren, Child, ChildEnded, Children, Forked, Gather, Mind, Overlong
-from formicary.runner.core.states import TASK_TRANSITIONS, State, move
+from formicary.runner.core.states import TASK_TRANSITIONS, TERMINAL, State, move
 
 
 def forked(course: Course, event: Forked) -> None:
@@ -101,6 +101,8 @@ def _fork_anew(course: Course, request_id: int) -> None:
         children = run.last.children if run.last is not None else None
         if children is not None and not children.waits and request_id in [one.request_id for one in children.each]:
             course.put(run, run.state, rerun=True)
+            if run.matrix_of and (whole := course.tasks[run.matrix_of]).state in TERMINAL:
+                course.put(whole, whole.state, rerun=True)  # else it is told so when all of them have ended
 
 
 def outstanding(execution: Execution, run: TaskRun, timeout: float, now: float) -> list[Order]:
