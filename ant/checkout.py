@@ -41,6 +41,7 @@ async def checkout(kit: Kit, order: TaskOrder, place: Place) -> Source:
     source = order.source
     try:
         if source.ref:
+            await kit.ready(source)
             source = await to_thread.run_sync(_resolved, source, limiter=kit.threads)
         await kit.ready(source)
         await to_thread.run_sync(_fetch, source, place, limiter=kit.threads)
@@ -66,7 +67,7 @@ async def copy_tree(kit: Kit, source: Source, place: Place) -> None:
 
 
 def _resolved(source: Source) -> Source:
-    """By what the repository (of a remote one: the mirror, as it was last brought up to date) holds now."""
+    """By what the repository holds now."""
     with GitRepository.open(source.path) as repository:
         commit, branch = chosen(repository, source.ref)
     return source.model_copy(update={"commit": commit, "branch": branch})

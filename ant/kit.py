@@ -19,7 +19,7 @@ from formicary.runner.core.messages import Source
 @dataclass(frozen=True, slots=True)
 class Kit:
     """`threads` bounds the blocking work with files: more at once would only make each slower. `ready` has a commit
-    there to be copied, with the history that the task wants; raises WorldError."""
+    there to be copied, with the history that the task wants, or what a `ref` names now; raises WorldError."""
 
     bus: Bus
     executors: Registry

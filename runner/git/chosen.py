@@ -24,7 +24,7 @@ def chosen(repository: GitRepository, ref: str) -> Chosen:
 
     Raises NotFound where nothing is called so, UserError where a branch and a tag are and lead to different commits.
     """
-    if _is_id(ref.lower()):
+    if is_id(ref):
         return Chosen(ref.lower(), "")
     refs = repository.refs()
     if ref.startswith((BRANCHES, TAGS)):
@@ -41,8 +41,9 @@ def chosen(repository: GitRepository, ref: str) -> Chosen:
     return Chosen(refs[name], name.removeprefix(BRANCHES) if name.startswith(BRANCHES) else "")
 
 
-def _is_id(ref: str) -> bool:
-    return len(ref) in (40, 64) and _HEX.issuperset(ref)
+def is_id(ref: str) -> bool:
+    """Whether these are all digits of a commit's id."""
+    return len(ref) in (40, 64) and _HEX.issuperset(ref.lower())
 
 
 def _shown(ref: str) -> str:

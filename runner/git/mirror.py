@@ -26,6 +26,7 @@ from formicary.runner.core.records import Repository
 from formicary.runner.git import complaint, redirects
 from formicary.runner.git.address import Address, parse
 from formicary.runner.git.bare import Bare, remove_leftovers
+from formicary.runner.git.chosen import is_id
 from formicary.runner.git.remote import Advert, Credentials, Failed, Remote
 from formicary.runner.git.repository import GitRepository
 from formicary.runner.git.subprocesses import run
@@ -64,7 +65,8 @@ class Refreshed(NamedTuple):
 @dataclass(slots=True)
 class Mirror:
     """One mirror and what is known of it. `agreed`: the listing that it was last brought to; `refused`: ref → id that
-    git would not take; `moved_to`: where its own host says that it is now; `is_new`: made anew, not yet told."""
+    git would not take; `moved_to`: where its own host says that it is now; `is_new`: made anew, not yet told;
+    `looked_at`: when the last look for a task's `ref` began."""
 
     bare: Bare
     repository: Repository
@@ -74,6 +76,7 @@ class Mirror:
     moved_to: Address | None = None
     renewed_at: float | None = None
     is_new: bool = False
+    looked_at: float = 0.0
 
 
 class Mirrors:
@@ -141,16 +144,31 @@ class Mirrors:
         return found
 
     async def ready(self, source: Source) -> None:
-        """Have the commit there with as much history as the task wants; nothing to do for a repository of this
-        machine. Raises RepositoryUnavailable."""
+        """Have the commit there with as much history as the task wants, or where only a `ref` is known, what that names
+        at the remote now; nothing to do for a repository of this machine. Raises RepositoryUnavailable."""
         mirror = self._mirrors.get(source.path)
         if mirror is None or source.kind != "commit":
+            return
+        if not source.commit:
+            await self._look_again(mirror, source.ref)
             return
         if await to_thread.run_sync(_holds, mirror.bare, source.commit, source.depth):
             return
         async with mirror.lock:
             if not await to_thread.run_sync(_holds, mirror.bare, source.commit, source.depth):
                 await self._fetch_commit(mirror, source.commit, source.depth)
+
+    async def _look_again(self, mirror: Mirror, ref: str) -> None:
+        """An earlier task may have pushed it. Those who ask while a look is under way share the next one. What was
+        agreed stays as it was, so that the next refresh tells what has moved."""
+        asked = time.monotonic()
+        async with mirror.lock:
+            if is_id(ref) or mirror.looked_at >= asked:
+                return
+            begun = time.monotonic()
+            advert = await self._list(mirror, self._remote(mirror))
+            await self._agree(mirror, self._remote(mirror), advert)
+            mirror.looked_at = begun
 
     async def renew(self, repository: Repository) -> bool:
         """Throw a damaged mirror away; the next refresh makes it anew. False where that was done a moment ago: then it

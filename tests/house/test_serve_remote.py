@@ -77,6 +77,22 @@ def test_over_ssh_with_a_deploy_key(serve, repo, ssh_site, toml, tmp_path):
     assert server.ended(1)[0]["state"] == "COMPLETED"
 
 
+def test_a_task_checks_out_another_ref(serve, repo, http_site, toml, tmp_path):
+    """The run stays one of the commit under test; nothing in the workspace says how the remote is reached (T8)."""
+    old = repo.commit({"a": "from the old one"})
+    repo.tag("v1", annotated=True)
+    text = "job_type: ci\ntriggers: {push: {}}\ncheckout: {ref: v1}\nscript: [cat a, cat .git/config]\n"
+    new = repo.commit({".formicary/ci.yml": text, "a": "from the new one"})
+    http_site.token = TOKEN
+    toml(url=http_site.url(repo.path / ".git"), token_env="HILL_TOKEN")
+    server = serve(tmp_path, HILL_TOKEN=TOKEN)
+    ended = server.ended(1)[0]
+    assert (ended["commit"], ended["state"]) == (new, "COMPLETED")
+    logs = everything_in(server.data / "logs").decode()
+    assert f"Checked out {old} (v1)." in logs and "from the old one" in logs and "from the new one" not in logs
+    assert "[core]" in logs and "http://" not in logs and TOKEN not in logs
+
+
 def test_a_wrong_token_then_the_right_one(serve, repo, http_site, toml, tmp_path):
     """One sentence with the remedy; a new token in the file counts without a restart."""
     repo.commit({".formicary/ci.yml": CI, "a": "1"})
