@@ -125,7 +125,7 @@ class Watcher:
             self._say(run.state, f"{self._name(run.name)}{_took(run.last)}{why}")
         elif run.state is State.PENDING and run.attempts:
             wait = f"again in {max(run.retry_at - time.time(), 0):.0f} s" if run.retry_at else "again"
-            why = f"{run.reason}; {wait}" if run.reason else "again, with the job"
+            why = f"{run.reason.rstrip('.')}; {wait}" if run.reason else "again, with the job"
             click.echo(click.style(f"↻ {self._name(run.name)}: {why}", fg="yellow"))
 
     def _say(self, state: State, text: str) -> None:

@@ -193,6 +193,7 @@ async def test_http_asks_a_server_until_it_is_done(project, settings, capfd, rec
         ended = await run(near, Local(project.path, loaded, definition, params={"Server": receiver.url(path="")}))
     shown = capfd.readouterr().out
     assert ended.state == "COMPLETED" and "| it is built" in shown, shown
+    assert "and asks again; again in 0 s" in shown, "one sentence, one full stop"
     assert [call.path for call in receiver.calls] == ["/builds", "/builds/7", "/builds/7"]
 
 
