@@ -45,13 +45,15 @@ class SiteWriter:
         self._organization = organization_id
 
     def publish(self, request_id: int) -> list[Path]:
-        """The pages that this request touches: its own, its logs, its job's, its repository's and the overview."""
+        """The pages that this request touches: its own, its logs, its job's, its repository's, the overview
+        and that of the request which forked it, if it has one."""
         source = self._source()
         request = source.request(request_id)
         if request is None:
             return []
         batch = _Batch(self._folder)
         self._request(batch, source, request)
+        self._parent(batch, source, request)
         self._repository(batch, source, source.name_of(request.repository_id), {request.job_type})
         self._top(batch, source)
         return batch.write()
@@ -100,6 +102,12 @@ class SiteWriter:
         for execution in source.reader.executions_of(request.id):
             for one, ended in run.attempt_ids(execution):
                 self._log(batch, source, execution, one, ended)
+
+    def _parent(self, batch: _Batch, source: Source, request: JobRequest) -> None:
+        """Its page lists this one, and may have been written before this one ended."""
+        parent = request.parent_id
+        if parent is not None and (self._folder / Paths.request(parent)).exists():
+            batch.page("request", Paths.request(parent), lambda: run.request(source, parent))
 
     def _log(self, batch: _Batch, source: Source, execution: Execution, one: str, ended: bool) -> None:
         if not self._logs.path(one).exists():

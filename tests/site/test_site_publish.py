@@ -139,6 +139,19 @@ async def test_only_touched_pages_are_written_again(nest, make_attempt):
     check_links(nest.site)
 
 
+async def test_the_page_of_who_forked_it_is_written_again(nest, make_attempt):
+    """A job that nobody waits for ends after the one that forked it, whose page lists it."""
+    ci = await nest.definition(await nest.repository())
+    parent = await simple(nest, ci, make_attempt)
+    child = await nest.request(ci, parent_id=parent.id, description="forked: eu")
+    nest.writer.publish(parent.id)
+    page = nest.site / f"requests/{parent.id}/index.html"
+    assert "forked: eu" in page.read_text() and f"{child.id}/index.html" not in page.read_text()
+    assert page in nest.writer.publish(child.id)
+    assert f"{child.id}/index.html" in page.read_text()
+    check_links(nest.site)
+
+
 async def test_one_request_published_into_nothing_has_no_broken_links(nest, populated):
     made = await populated(nest)
     nest.writer.publish(made["failing"].id)

@@ -2,6 +2,7 @@
 
 import re
 
+import anyio.to_thread
 import pytest
 
 from formicary.runner.core.definition import JobDefinition, TaskDefinition
@@ -90,3 +91,27 @@ async def test_many_failures_are_bounded(nest, shown):
 async def test_a_run_without_reports_has_no_such_part(nest, populated):
     made = await populated(nest)
     assert run.request(nest.source(), made["failing"].id).tests is None
+
+
+def right_edges(executable, path):
+    """Where the times of the failed tests and of the tasks end, in pixels from the left, on a wide and a small page."""
+    from playwright.sync_api import sync_playwright
+
+    times = "[...document.querySelectorAll('.tasks .task > summary .d')].map(d => d.getBoundingClientRect().right)"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.goto(path.as_uri())
+        for width in (1200, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            yield set(page.evaluate(times))
+        browser.close()
+
+
+async def test_failed_tests_stand_in_the_columns_of_the_tasks(nest, shown, chromium_path):
+    request = await shown()
+    nest.writer.publish(request.id)
+    path = nest.site / f"requests/{request.id}/index.html"
+    wide, small = await anyio.to_thread.run_sync(lambda: tuple(right_edges(chromium_path, path)))
+    assert len(wide) == 1 and min(wide) > 1000, wide
+    assert len(small) == 1 and min(small) > 300, small
