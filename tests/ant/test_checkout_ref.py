@@ -3,6 +3,7 @@
 import pytest
 
 from formicary.runner.core.errors import ERR_CHECKOUT
+from formicary.runner.git import workspace as git
 
 SCRIPT = ("cat file; git rev-parse --abbrev-ref HEAD; git rev-list --count HEAD",)
 
@@ -43,6 +44,24 @@ async def test_a_tag_a_branch_a_commit(do, project):
         result, out, log = await do(ref)
         assert result.exit_code == 0 and out == wanted
         assert f"Checked out {commit} ({ref})." in log
+
+
+async def test_without_git_too(do, project, monkeypatch):
+    old = project.commit({"file": "old\n"})
+    project.tag("v1", annotated=True)
+    project.commit({"file": "new\n"})
+    monkeypatch.setattr(git, "git_binary", lambda: None)
+    result, out, log = await do("v1")
+    assert result.exit_code == 0 and out[0] == "old" and f"Checked out {old} (v1)." in log
+
+
+async def test_a_name_that_leads_out_of_the_refs_leads_nowhere(colony, an_order, project, open_folder):
+    """T12: no file of the machine is read as if it were a ref."""
+    sha = project.commit({"file": "x\n"})
+    (open_folder / "ref").write_text(f"{sha}\n")
+    source = {"kind": "commit", "path": str(project.path), "ref": "../../../../ref"}
+    report = await colony.do(an_order("SHELL", script=SCRIPT, order={"source": source}))
+    assert report.result.error_code == ERR_CHECKOUT
 
 
 async def test_each_attempt_finds_it_anew(do, project):
