@@ -223,8 +223,6 @@ HTTP_METHODS: Final[Mapping[str, str]] = {
 METHODS: Final = frozenset({"SHELL", *ENGINES, "WEBSOCKET", "MESSAGING", *HTTP_METHODS, *QUEENS})
 METHODS_NOT_YET: Final = frozenset[str]()
 TRIGGERS_NOT_YET: Final = frozenset({"comment", "release", "s3", "queue"})
-JOB_KEYS_NOT_YET: Final = frozenset[str]()
-TASK_KEYS_NOT_YET: Final = frozenset[str]()
 CHECKOUT_KEYS_NOT_YET: Final = frozenset({"submodules", "lfs"})
 
 

@@ -3,7 +3,7 @@
 import pytest
 from loading import SHORT, bad, one
 
-from formicary.runner.core.definition import JOB_KEYS_NOT_YET, TASK_KEYS_NOT_YET, TRIGGERS_NOT_YET
+from formicary.runner.core.definition import TRIGGERS_NOT_YET
 
 
 def test_all_that_is_wrong_is_told_at_once_with_place_and_caret():
@@ -35,18 +35,6 @@ tasks:
 def test_an_unknown_key_names_the_nearest():
     problem = bad("job_type: ci\ntasks:\n- task_type: a\n  script: x\n  dependancies: [b]\n")[0]
     assert "did you mean `dependencies`?" in problem.expected and problem.line == 5
-
-
-@pytest.mark.parametrize("key", sorted(JOB_KEYS_NOT_YET))
-def test_a_job_key_of_later_is_not_called_misspelt(key):
-    (problem,) = bad(f"{SHORT}{key}: 1\n")
-    assert problem.message.startswith(f"Not supported yet: `{key}`") and problem.line == 3
-
-
-@pytest.mark.parametrize("key", sorted(TASK_KEYS_NOT_YET))
-def test_a_task_key_of_later_is_not_called_misspelt(key):
-    (problem,) = bad(f"job_type: ci\ntasks:\n- task_type: a\n  script: x\n  {key}: 1\n")
-    assert problem.message.startswith(f"Not supported yet: `{key}`") and problem.column == 3
 
 
 @pytest.mark.parametrize(

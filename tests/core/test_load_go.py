@@ -6,7 +6,7 @@ import pytest
 from costs import within
 from loading import names, refused
 
-from formicary.runner.core.definition import TASK_KEYS_NOT_YET, Checkout
+from formicary.runner.core.definition import Checkout
 from formicary.runner.core.load import attempt, load, plan
 from formicary.runner.core.names import names_for
 
@@ -124,7 +124,6 @@ def test_many_lost_dependencies_are_warnings_too():
 @pytest.mark.parametrize(
     "line",
     [
-        *(f"{key}: {{a: b}}" for key in sorted(TASK_KEYS_NOT_YET)[:2]),
         "triggers: {comment: {}}",
         "timeout: soon",
         "on_completed: gone",

@@ -4,7 +4,7 @@ import re
 
 from formicary.runner.core import definition as model
 
-NOT_YET = {*model.JOB_KEYS_NOT_YET, *model.TASK_KEYS_NOT_YET, *model.METHODS_NOT_YET, *model.TRIGGERS_NOT_YET}
+NOT_YET = {*model.METHODS_NOT_YET, *model.TRIGGERS_NOT_YET}
 
 
 def test_what_the_originals_files_need_is_still_to_come(root):

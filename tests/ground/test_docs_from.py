@@ -11,7 +11,6 @@ from formicary.runner.core.schema import TABLES
 
 PAGES = ("gitlab-ci", "github-actions", "woodpecker", "go-formicary")
 KEYS = {name for one in TABLES.values() for name in one.table.keys} | {"tasks", "max_parallel", "fail_fast"}
-NOT_YET = model.JOB_KEYS_NOT_YET | model.TASK_KEYS_NOT_YET
 
 
 def page(root, name):
@@ -32,7 +31,7 @@ def test_what_it_says_is_not_supported_is_not(root, rows, names, name):
     """A row goes when the key comes: nothing of it may be a key of ours."""
     for theirs, ours, _ in rows(page(root, name), "theirs"):
         if ours == "not supported" and name == "go-formicary":
-            assert not set(names(theirs)) & (KEYS - NOT_YET), theirs
+            assert not set(names(theirs)) & KEYS, theirs
             assert not set(names(theirs)) & model.METHODS, theirs
 
 
@@ -44,7 +43,7 @@ OTHERWISE = {"environment", "release"}
 def test_what_has_come_is_not_said_to_be_missing(root, rows, names, name):
     for theirs, ours, _ in rows(page(root, name), "theirs"):
         if ours == "not supported":
-            assert not set(names(theirs)) & (KEYS | set(TRIGGERS.keys)) - NOT_YET - OTHERWISE, theirs
+            assert not set(names(theirs)) & (KEYS | set(TRIGGERS.keys)) - OTHERWISE, theirs
 
 
 def written(root, name):

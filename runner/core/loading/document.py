@@ -8,8 +8,6 @@ from functools import cached_property, partial
 from typing import Any, Final
 
 from formicary.runner.core.definition import (
-    JOB_KEYS_NOT_YET,
-    TASK_KEYS_NOT_YET,
     Checkout,
     JobDefinition,
     Param,
@@ -35,13 +33,12 @@ from formicary.runner.core.loading.table import Key, Table, read
 from formicary.runner.core.loading.words import value_of
 from formicary.runner.core.names import secrets_named
 
-_NOT_YET: Final = JOB_KEYS_NOT_YET | TASK_KEYS_NOT_YET
 _TASKS: Final = Key(lambda reader, node: node, "tasks")
 _FULL: Final = {**JOB.keys, **DEFAULTS, "tasks": _TASKS}
 _TASK_ONLY: Final = TASK.keys.keys() - _FULL.keys()
-FULL: Final = Table("a job", _FULL, _NOT_YET, frozenset(_TASK_ONLY))
+FULL: Final = Table("a job", _FULL, elsewhere=frozenset(_TASK_ONLY))
 """A job with `tasks`."""
-SHORT: Final = Table("a job", {**TASK.keys, **JOB.keys, "url": TASK.keys["url"]}, _NOT_YET)
+SHORT: Final = Table("a job", {**TASK.keys, **JOB.keys, "url": TASK.keys["url"]})
 """A job that is its only task."""
 _JOB_FIELDS: Final = frozenset(JobDefinition.model_fields)
 _TASK_FIELDS: Final = frozenset(TaskDefinition.model_fields)

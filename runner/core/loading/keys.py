@@ -11,8 +11,6 @@ from typing import Any, Final, get_args
 
 from formicary.runner.core.definition import (
     CHECKOUT_KEYS_NOT_YET,
-    JOB_KEYS_NOT_YET,
-    TASK_KEYS_NOT_YET,
     TRIGGERS_NOT_YET,
     Artifacts,
     Backoff,
@@ -272,7 +270,6 @@ TASK: Final = Table(
         **DEFAULTS,
         **RETRIES,
     },
-    TASK_KEYS_NOT_YET,
 )
 JOB: Final = Table(
     "a job",
@@ -305,5 +302,4 @@ JOB: Final = Table(
         "retention": Key(retention, "retention"),
         **RETRIES,
     },
-    JOB_KEYS_NOT_YET,
 )
