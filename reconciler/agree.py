@@ -29,7 +29,9 @@ def agree(
     refused = _judge_plugins(tx, repository, found, bundle_id)
     tx.put_refs([move.seen(repository.id) for move in found.moves])
     made = [request for request, new in _store_requests(tx, found.asks, told) if new]
-    by_ref = {request.ref: request.id for request in made}
+    by_ref: dict[str, list[int]] = {move.ref: [] for move in found.moves}
+    for request in made:
+        by_ref.setdefault(request.ref, []).append(request.id)
     for one in pulls:
         made.extend(_agree_pull(tx, one, told))
     for commit in dict.fromkeys([*found.judged, *(one.judged for one in pulls if one.judged)]):
@@ -44,8 +46,7 @@ def agree(
         tx.put_repository(
             now.model_copy(update={"tracked_branch": found.tracked, "seen_at": tx.now, **synced, **state})
         )
-    moved = {move.ref: by_ref.get(move.ref) for move in found.moves}
-    tx.settle_deliveries(repository.id, moved | by_ref, heard, found.later)
+    tx.settle_deliveries(repository.id, by_ref, heard, found.later)
     return made, definitions
 
 

@@ -311,10 +311,10 @@ class Tx(Reader, FacetsTx, Protocol):
 
     def save_delivery(self, delivery: Delivery) -> None: ...
     def settle_deliveries(
-        self, repository_id: int, moved: Mapping[str, int | None], upto: int, later: Collection[str] = ()
+        self, repository_id: int, moved: Mapping[str, Collection[int]], upto: int, later: Collection[str] = ()
     ) -> None:
         """The repository's `accepted` deliveries, up to the one of this id, are judged by the refs that they name:
-        those that `moved` (each with the request that it made, or None), or are read `later`. Not those of pull
+        those that `moved` (each with the requests that it made), or are read `later`. Not those of pull
         requests."""
         ...
 

@@ -124,14 +124,14 @@ class CatalogueTx(SqliteCallsTx, SqliteErrorCodesTx, SqlitePluginsTx, SqliteRepo
         self._save_by_id(rows.DELIVERY, "save_delivery", delivery)
 
     def settle_deliveries(
-        self, repository_id: int, moved: Mapping[str, int | None], upto: int, later: Collection[str] = ()
+        self, repository_id: int, moved: Mapping[str, Collection[int]], upto: int, later: Collection[str] = ()
     ) -> None:
         for delivery in self.accepted_deliveries(repository_id):
             if delivery.id > upto or delivery.forge == TRIGGER or delivery.fact.get("pull_request"):
                 continue
             named = delivery.fact.get("refs") or named_refs(delivery.body)
             # One that is replayed keeps what it led to the first time.
-            new = (moved[ref] for ref in named if moved.get(ref))
+            new = (one for ref in named for one in moved.get(ref, ()))
             made = tuple(dict.fromkeys((*delivery.request_ids, *new)))
             if not made and any(ref in later for ref in named):
                 continue

@@ -191,22 +191,22 @@ async def test_deliveries_are_settled_by_the_refs_that_they_name(world):
     none = await deliver("3", json.dumps({"ref": "refs/heads/c", "refs": {"odd": 1}}))
     broken = [await deliver(f"b{n}", body) for n, body in enumerate(["", "[", "[1]", '{"refs": [1, {"ref": []}]}'])]
     foreign = await deliver("4", json.dumps({"ref": "refs/heads/a"}), repository_id=2)
-    requests = {"refs/heads/a": 10, "refs/heads/b": 11}
+    requests = {"refs/heads/a": [10], "refs/heads/b": [11, 12]}
     moved = await deliver("5", json.dumps({"refs": [{"ref": "refs/heads/d"}, {"ref": "refs/heads/e"}]}))
     waits = await deliver("6", json.dumps({"refs": [{"ref": "refs/heads/d"}, {"ref": "refs/heads/f"}]}))
     await world.store.write(
-        lambda tx: tx.settle_deliveries(1, {**requests, "refs/heads/e": None}, 1000, later={"refs/heads/f"})
+        lambda tx: tx.settle_deliveries(1, {**requests, "refs/heads/e": []}, 1000, later={"refs/heads/f"})
     )
     reader = world.store.read()
     found = {one: (reader.delivery_by_id(one).verdict, reader.delivery_by_id(one).request_ids) for one in (local, hub)}
-    assert found == {local: ("handled", (10, 11)), hub: ("handled", (11,))}
+    assert found == {local: ("handled", (10, 11, 12)), hub: ("handled", (11, 12))}
     assert {reader.delivery_by_id(one).verdict for one in (none, *broken)} == {"coalesced"}
     assert reader.delivery_by_id(none).reason == "an earlier look at the repository had seen all that it names"
     unwanted = reader.delivery_by_id(moved)
     assert (unwanted.verdict, unwanted.reason) == ("ignored", "no job there wants what has moved")
     assert [reader.delivery_by_id(one).verdict for one in (foreign, waits)] == ["accepted"] * 2
-    await world.store.write(lambda tx: tx.settle_deliveries(1, {"refs/heads/a": 99}, 1000))
-    assert reader.delivery_by_id(local).request_ids == (10, 11)
+    await world.store.write(lambda tx: tx.settle_deliveries(1, {"refs/heads/a": [99]}, 1000))
+    assert reader.delivery_by_id(local).request_ids == (10, 11, 12)
 
 
 # Tokens
