@@ -106,7 +106,9 @@ def _welcome(house: House, door: Door, for_hooks: socket.socket | None, say: Any
         say(f"  site      {place.folder / 'index.html' if place.folder else place}{hint}")
     hands = "1 hand" if settings.hands == 1 else f"{settings.hands} hands"
     say(f"  ant       {hands}, workspaces in {settings.work_folder}")
-    say(f"  listening {door.settings.url}")
+    here = reachable(settings.scheme, settings.host, door.settings.port)
+    called = f", known as {door.settings.url}" if door.settings.url != here else ""
+    say(f"  listening {here}{called}")
     if for_hooks is not None:
         say(f"  hooks     {reachable(settings.scheme, *for_hooks.getsockname()[:2])}/hooks/…, nothing else")
     say(f"  log in    {door.login_link()}  (works once, for ten minutes)")

@@ -35,8 +35,15 @@ def test_a_commit_runs_and_its_log_is_what_it_wrote(serve, repo, tmp_path):
     assert server.ended(2)[0]["commit"] == second
     task = server.get(f"/api/jobs/requests/{first['id']}/tasks")["records"][0]
     assert server.call(f"/api/tasks/{task['attempts'][0]['id']}/log")[1] == "hello\n"
-    for word in ("watching", str(repo.path), "Synced", "ci", "listening", "log in"):
+    for word in ("watching", str(repo.path), "Synced", "ci", "log in"):
         assert word in server.said()
+    assert f"listening {server.url}\n" in server.said()
+
+
+def test_what_it_is_called_hides_not_where_it_listens(serve, repo, tmp_path):
+    """With a port that the system chose, nobody else says it."""
+    server = serve(tmp_path, "--repo", repo.path, "--url", "https://ci.example.org")
+    assert f"listening {server.url}, known as https://ci.example.org\n" in server.said()
 
 
 def test_the_first_signal_drains_and_the_server_says_so(serve, repo, tmp_path):
