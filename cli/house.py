@@ -55,7 +55,7 @@ class Outside:
     publisher: Publisher
     effect: Effect | None = None
     start: Callable[[], Awaitable[None]] | None = None
-    """Brings it up to date when the process starts."""
+    """Brings it up to date when the process starts, and when repositories are shown to others than before."""
     judged: Judged | None = None
     """What is owed to it of a commit's definitions."""
     gone: Gone | None = None
@@ -103,7 +103,7 @@ class House:
         await self.group.start(self.queen.run, name="queen")
         self.group.start_soon(self._work, name="ant")
         await self.group.start(self.reconciler.run, name="reconciler")
-        self.group.start_soon(self._tell, name="outbox")
+        self.group.start_soon(self._tell, name="publishers")
         settings = self.settings
         retention = Retention(
             settings.keep_requests, settings.keep_deliveries, settings.keep_caches, settings.archive_logs
@@ -113,13 +113,27 @@ class House:
         self.group.start_soon(keeping.run, name="retention")
 
     async def _tell(self) -> None:
+        """What the operator takes back is not shown until the next start, nor by who was faster at this one."""
+        with self.queen.changes.subscribe() as news:
+            shown = self._shown()
+            await self._up_to_date()
+            self.group.start_soon(self.outbox.run, name="outbox")
+            while True:
+                if (await news.next()).kind in ("repository", "missed") and (now := self._shown()) != shown:
+                    shown = now
+                    await self._up_to_date()
+
+    def _shown(self) -> set[tuple[int, str, str]]:
+        """Which repositories there are, as far as pages for everybody depend on it."""
+        return {(one.id, one.name, one.visibility) for one in self.store.read().repositories()}
+
+    async def _up_to_date(self) -> None:
         for one in self.told:
             if one.start is not None:
                 try:
                     await one.start()
                 except Exception:  # a folder that cannot be written stops no job
                     log.exception("`%s` could not be brought up to date", one.publisher.kind)
-        await self.outbox.run()
 
     async def drain(self) -> None:
         """Claim nothing more and return when what runs has ended. Unfinished jobs go on after the next start."""

@@ -141,6 +141,8 @@ class Reconciler:
         if repository is not None and repository.url:
             await anyio.to_thread.run_sync(self._sources.forget, repository.path)
             await self._mirrors_of(repository).forget(repository)
+        if repository is not None:
+            self._changes.publish(Change("repository", repository.organization_id, repository_id))
 
     def wake(self, repository_id: int) -> None:
         """Look soon. As often as you like: wake-ups coalesce."""

@@ -100,3 +100,24 @@ def test_a_wrong_place_is_refused(tmp_path, site, artifacts, why):
     words += ["--artifacts", artifacts] if artifacts else []
     done = subprocess.run(words, env=environment(**KEYS), capture_output=True, text=True, timeout=60)
     assert done.returncode and why in done.stderr and "sesame" not in done.stderr
+
+
+def test_what_is_private_again_is_withdrawn(serve, repo, tmp_path):
+    """At once by the API, and by the next start, whose settings come after the first look at the store."""
+    repo.commit({".formicary/ci.yml": CI})
+    folder = tmp_path / "site"
+    words = ["--repo", repo.path, "--site", folder]
+    page = folder / "requests/1/index.html"
+    server = serve(tmp_path, *words, "--public")
+    server.ended()
+    server.wait(page.exists)
+    (known,) = server.get("/api/repos")["records"]
+    server.call(f"/api/repos/{known['id']}", "PUT", {"visibility": "private"})
+    server.wait(lambda: not page.exists())
+    assert server.stop() == 0
+    again = serve(tmp_path, *words, "--public")
+    again.wait(page.exists)
+    assert again.stop() == 0
+    last = serve(tmp_path, *words)
+    last.wait(lambda: not page.exists())
+    assert last.stop() == 0
