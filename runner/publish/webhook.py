@@ -119,7 +119,11 @@ class WebhookPublisher:
         for entry in before:
             if entry.key not in line.done and entry.key not in line.early:
                 line.early[entry.key] = await self._early(entry)
-        await self._send(payload)
+        try:
+            await self._send(payload)
+        except Undeliverable:
+            line.done.add(key)  # else a later event sends it early, and that answer is given when it is resent
+            raise
         line.done.add(key)
 
     def _before(self, organization_id: str, first: str, key: str) -> Iterator[OutboxEntry]:

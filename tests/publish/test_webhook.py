@@ -70,6 +70,19 @@ async def test_what_comes_early_sends_what_is_before_it_first(receive):
     assert seqs(receiver)[-1] == 2, "a dead letter that is sent again is sent"
 
 
+async def test_what_was_refused_in_its_turn_is_not_sent_early_too(receive):
+    """It is owed until that is written; the answer to a second call would be told when it is resent."""
+    receiver = receive()
+    receiver.answers.extend([(404, {}, b""), (404, {}, b"")])
+    ours = publisher(Hook(url=receiver.url()), Owed(1, 2))
+    for seq in (1, 2):
+        with pytest.raises(Undeliverable, match="404"):
+            await ours.publish(key_of(1, seq), event(seq))
+    assert seqs(receiver) == [1, 2]
+    await ours.publish(key_of(1, 1), event(1))
+    assert seqs(receiver) == [1, 2, 1]
+
+
 async def test_many_may_be_before_it(receive):
     """More than the store gives at once."""
     receiver = receive()
