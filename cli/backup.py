@@ -20,6 +20,11 @@ from formicary.site.times import size
 _OWN_NAME: Final = re.compile(r"formicary-\d{8}T\d{6}Z\.tar\.gz")
 _BUCKET: Final = "they are in the bucket, and stay there: let the bucket keep what is deleted for as long as backups"
 
+_ELSEWHERE: Final = (
+    "If the server keeps artifacts in a bucket, nothing is lost: no bucket is set for this command. Run it where the "
+    "server's formicary.toml is, or with its FORMICARY_ARTIFACTS."
+)
+
 
 def left_out(settings: Settings) -> dict[str, str]:
     """What is never in a backup, and what that means."""
@@ -67,6 +72,8 @@ def command(to: Path | None, keep: int | None, data: Path | None, json_wanted: b
         _say(made, gone, never)
     for lost in made.manifest.lost.values():
         click.echo(f"warning: the bytes of {lost} are not there or damaged in the data folder already", err=True)
+    if made.manifest.lost and not settings.artifacts:
+        click.echo(_ELSEWHERE, err=True)
 
 
 def _target(to: Path) -> Path:

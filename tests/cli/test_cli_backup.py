@@ -86,3 +86,11 @@ def test_a_file_that_is_no_backup(formicary, tmp_path):
     said = formicary("restore", tmp_path / "x", "--verify")
     assert (said.code, said.out) == (1, "")
     assert "does not begin as a backup" in said.err
+
+
+def test_where_no_bucket_is_set_it_says_that_artifacts_may_lie_in_one(formicary, kept, folder):
+    """Run elsewhere than beside the server's formicary.toml, it cannot know of the bucket."""
+    kept.objects.delete(kept.digest.sha256)
+    said = formicary("backup", "--data", kept.data, "--to", folder)
+    assert "not there or damaged" in said.err
+    assert "If the server keeps artifacts in a bucket, nothing is lost" in said.err
