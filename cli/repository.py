@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -12,8 +12,6 @@ from pydantic_core import PydanticCustomError
 from formicary.runner.core.definition import NATIVE, Dialect
 from formicary.runner.core.errors import SetupError
 from formicary.runner.git.address import is_address, parse
-
-FORK_POLICIES: Final = "^(ask|first_time|refuse)$"
 
 
 class RepositorySettings(BaseModel):
@@ -37,7 +35,6 @@ class RepositorySettings(BaseModel):
     webhook_secret_env: str = ""
     webhook_secret_file: Path | None = None
     poll: float | None = Field(None, gt=0)
-    fork_policy: str = Field("ask", pattern=FORK_POLICIES)
     dialect: Dialect = NATIVE
 
     @field_validator("url")

@@ -115,6 +115,16 @@ class Settings(BaseModel):
         """A table; or, in the variable, `name=url`, several of them with spaces between."""
         return dict(part.partition("=")[::2] for part in value.split()) if isinstance(value, str) else value
 
+    @field_validator("slack")
+    @classmethod
+    def _slack(cls, value: SecretStr | None) -> SecretStr | None:
+        """Said at the start, and without the value; else it is seen only when the first message cannot be sent."""
+        said = value.get_secret_value() if value else ""
+        if said and not said.startswith(("https://hooks.slack.com/services/", "xox")):
+            told = "it is https://hooks.slack.com/services/… or a token xox…; chats of another host go to `notify_urls`"
+            raise PydanticCustomError("slack", "{reason}", {"reason": told})
+        return value
+
     @field_validator("tags", "allow_networks", "risky", mode="before")
     @classmethod
     def _tags(cls, value: Any) -> Any:

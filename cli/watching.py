@@ -84,7 +84,6 @@ def _with_settings(base: Repository, one: RepositorySettings, address: Address |
         "forge": {"": address.forge if address else "", "none": ""}.get(one.forge, one.forge),
         "api_url": one.api_url,
         "poll": one.poll,
-        "fork_policy": one.fork_policy,
         "dialect": one.dialect,
     }
     update["slug"] = one.slug or (address.slug if address and update["forge"] else "")

@@ -24,6 +24,10 @@ def read(tmp_path, text):
             '[[repo]]\npath = "a"\n[[repo]]\nname = "x"\n',
             "repository 2 in formicary.toml: it needs `path` or `url`, and not both",
         ),
+        (
+            'slack = "https://chat.example/hooks/s3cret"\n',
+            "`slack` from formicary.toml: it is https://hooks.slack.com/services/… or a token xox…;",
+        ),
         ('[[repo]]\nurl = "ftp://a/b"\n', "`url` of repository 1 in formicary.toml: `ftp://a/b` is no address that"),
         (
             '[[repo]]\nurl = "https://ada:s3cret@a/b"\n',

@@ -16,7 +16,6 @@ async def test_a_remote_is_added_by_its_address(client, admin, door):
         "forge": "github",
         "slug": "hill/ants",
         "poll": None,
-        "fork_policy": "ask",
         "visibility": "private",
     }
     assert {name: made[name] for name in wanted} == wanted

@@ -40,7 +40,6 @@ class RepositoryView(shared.View):
     slug: str
     api_url: str
     poll: float | None
-    fork_policy: str
     dialect: str
     state: str
     error: str
@@ -72,7 +71,6 @@ def view(call: Call, repository: Repository) -> RepositoryView:
         slug=repository.slug,
         api_url=repository.api_url,
         poll=repository.poll,
-        fork_policy=repository.fork_policy,
         dialect=repository.dialect,
         state=repository.state,
         error=repository.error,

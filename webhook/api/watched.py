@@ -31,7 +31,6 @@ class RepositoryBody(shared.Body):
     slug: str = Field(default="", max_length=300, pattern=r"^$|^[\w.-]+(/[\w.-]+)+$", description="owner/name there")
     api_url: str = Field(default="", max_length=2000, pattern="^$|^https?://", description="The forge's API")
     poll: float | None = Field(default=None, gt=0, le=86400, description="Seconds between looks; null: the server's")
-    fork_policy: Literal["ask", "first_time", "refuse"] = "ask"
     dialect: Dialect = Field(default=NATIVE, description="Of definitions that do not say their `template`")
 
 
