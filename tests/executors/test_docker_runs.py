@@ -201,6 +201,7 @@ async def test_usage_tells_time_and_memory(boxed):
     assert outcome.usage["user_seconds"] > 0.01 and outcome.usage["max_rss_bytes"] > 100_000
 
 
+@pytest.mark.soak
 async def test_twenty_at_once(docker, contain, tmp_path, sink):
     executor = docker(hands=20)
     outcomes = []

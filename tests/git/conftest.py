@@ -40,7 +40,10 @@ class Far:
         return done.stdout.strip()
 
 
-@pytest.fixture(params=["http", "ssh", "file", "http without git", "ssh without git"])
+# The last one is the two before it together, and slow.
+@pytest.fixture(
+    params=["http", "ssh", "file", "http without git", pytest.param("ssh without git", marks=pytest.mark.soak)]
+)
 def site(request, tmp_path, monkeypatch):
     """A server of each kind, reached with git and, where none is installed, with dulwich."""
     kind, _, without = request.param.partition(" ")
